@@ -1,0 +1,33 @@
+/*
+ * large.h - requests at and above the threshold: the pools, as the malloc family needs them.
+ *
+ * Functions are thread-safe and set errno as malloc(3) does.
+ */
+#ifndef INTERPOSE_LARGE_H
+#define INTERPOSE_LARGE_H
+
+#include "interpose/life.h"
+
+/*
+ * A block of at least `bytes`. NULL: *pass says whether jemalloc should serve the request in our
+ * place (the pools are closed, or their addresses used up); otherwise it failed, and errno is set.
+ */
+MUST_CHECK struct block *large_acquire(size_t bytes, bool *pass);
+
+/* The LIVE block that starts at p, an address of the arena. NULL: none does, which is a memory error
+ * of the program, reported as one of `caller`; the process ends unless the user chose otherwise. */
+MUST_CHECK struct block *large_find(const void *p, const char *caller);
+
+/* Takes the block back that starts at p, an address of the arena; reports p if none does. Preserves
+ * errno. */
+void large_free(void *p);
+
+/* Gives back all idle memory, jemalloc's too; how many bytes of the pools that was. */
+size_t large_trim(void);
+
+/* Is p an address of the pools? */
+static inline bool large_owns(const void *p) {
+    return arena_owns(&life_host.arena, p);
+}
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * libc.h - the functions that ours stand in front of: the next ones in the search order.
+ */
+#ifndef INTERPOSE_LIBC_H
+#define INTERPOSE_LIBC_H
+
+#include <signal.h>
+#include <stddef.h>
+
+struct libc {
+    void (*free)(void *p);
+    void *(*realloc)(void *p, size_t bytes);
+    size_t (*malloc_usable_size)(void *p);
+    int (*sigaction)(int number, const struct sigaction *action, struct sigaction *old);
+    void (*(*signal)(int number, void (*handler)(int)))(int);
+    void (*exit_now)(int status); /* _exit */
+};
+
+/* The functions, looked up by the first call, which the constructor makes. dlsym(3). */
+const struct libc *libc_next(void);
+
+#endif

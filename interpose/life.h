@@ -1,0 +1,42 @@
+/*
+ * life.h - from the first instruction of a process to its last.
+ *
+ *                first large request          exit, or no addresses to be had
+ *     UNSTARTED ---------------------> LOADING ----------> READY ----------> EXITING
+ *
+ * The threshold is SIZE_MAX in LOADING and EXITING: whatever is asked for then, by us or by
+ * others, is small, and jemalloc's. So no other state needs a flag or a guard against recursion.
+ * A process that never makes a large request never leaves UNSTARTED.
+ */
+#ifndef INTERPOSE_LIFE_H
+#define INTERPOSE_LIFE_H
+
+#include <stdatomic.h>
+
+#include "pool/host.h"
+#include "pool/options.h"
+#include "pool/util.h"
+
+/* Requests of this size and more are large. */
+extern _Atomic size_t life_threshold;
+
+/* The pools, empty until READY. Their arena owns no address before. */
+extern struct host life_host;
+
+/* What the user chose: constant once the constructor has run, defaults of zero before. */
+extern struct options life_options;
+
+static inline bool life_is_large(size_t bytes) {
+    return bytes >= atomic_load_explicit(&life_threshold, memory_order_relaxed);
+}
+
+/* Are the pools open? If this is the first large request, opens them. Thread-safe. */
+MUST_CHECK bool life_ready(void);
+
+/* The process that our state belongs to, as getpid(2) says it; not that of a vfork child. */
+bool life_is_owner(void);
+
+/* Was it made by fork, rather than by exec? Its figures are its own, its threads' and parent's not. */
+bool life_is_forked(void);
+
+#endif

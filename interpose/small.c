@@ -1,0 +1,204 @@
+#include "interpose/small.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "pool/lock.h"
+#include "pool/system.h"
+
+/* What scripts/bundle-jemalloc redirects to us: jemalloc's calls into the system. */
+void *jemalloc_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset);
+int jemalloc_munmap(void *address, size_t bytes);
+int jemalloc_madvise(void *address, size_t bytes, int advice);
+void *jemalloc_sbrk(intptr_t increment);
+int jemalloc_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+int jemalloc_mallctl(const char *name, void *old, size_t *old_bytes, void *new, size_t new_bytes);
+
+static const size_t RANGE_MAX = 4 * TIB;
+static const size_t RANGE_MIN = 8 * MIB;
+
+struct small_range small_range = {.base = 1};
+
+static struct lock lock; /* of `used`, and of the reservation itself */
+static size_t used;
+static bool (*ask_again)(void);
+
+/* ---- the range ---- */
+
+/* An eighth of a limited address space is ours to reserve; half of that is jemalloc's. */
+static void reserve(void) REQUIRES(lock) {
+    size_t bytes = size_min(RANGE_MAX, round_down(system_address_limit() / 16, GRANULE));
+    for (; bytes >= RANGE_MIN; bytes = round_down(bytes / 2, GRANULE)) {
+        void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p != MAP_FAILED) {
+            small_range.base = (uintptr_t)p;
+            small_range.bytes = bytes;
+            return;
+        }
+    }
+    small_range.spilled = true;
+}
+
+/* The next addresses of the range; 0 when they are used up. Whole huge pages start on one. */
+static uintptr_t carve(size_t bytes) {
+    lock_acquire(&lock);
+    if (small_range.bytes == 0 && !small_range.spilled) {
+        reserve();
+    }
+    uintptr_t start = small_range.base + used;
+    start = bytes % GRANULE == 0 ? round_up(start, GRANULE) : start;
+    bool fits = start - small_range.base <= small_range.bytes &&
+                bytes <= small_range.bytes - (start - small_range.base);
+    if (fits) {
+        used = start - small_range.base + bytes;
+    } else {
+        small_range.spilled = true;
+    }
+    lock_release(&lock);
+    return fits ? start : 0;
+}
+
+/* Only the topmost addresses can be carved again; others stay reserved, and cost nothing else. */
+static void uncarve(uintptr_t start, size_t bytes) {
+    lock_acquire(&lock);
+    if (start + bytes == small_range.base + used) {
+        used = start - small_range.base;
+    }
+    lock_release(&lock);
+}
+
+/*
+ * jemalloc maps with MAP_NORESERVE where the system overcommits. Without it the kernel refuses what
+ * it would refuse libc's malloc.
+ */
+static void *map_once(void *address, size_t bytes, int protection, int flags) {
+    if (address == NULL || (flags & MAP_FIXED) == 0) {
+        address = (void *)carve(bytes); /* NOLINT(performance-no-int-to-ptr) */
+        flags |= address != NULL ? MAP_FIXED : 0;
+    }
+    void *p = mmap(address, bytes, protection, flags & ~MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED && small_owns(address)) {
+        uncarve((uintptr_t)address, bytes);
+    }
+    return p;
+}
+
+void *jemalloc_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+    (void)fd;
+    (void)offset;
+    void *p = map_once(address, bytes, protection, flags);
+    if (p == MAP_FAILED && ask_again != NULL && ask_again()) {
+        p = map_once(address, bytes, protection, flags);
+    }
+    return p;
+}
+
+int jemalloc_munmap(void *address, size_t bytes) {
+    int saved_errno = errno;
+    if (!small_owns(address)) {
+        int result = munmap(address, bytes);
+        errno = saved_errno;
+        return result;
+    }
+    void *p = mmap(address, bytes, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    errno = saved_errno;
+    if (p == MAP_FAILED) {
+        return -1;
+    }
+    uncarve((uintptr_t)address, bytes);
+    return 0;
+}
+
+/* free must preserve errno (POSIX.1-2024), also where the memory is locked and advice is refused. */
+int jemalloc_madvise(void *address, size_t bytes, int advice) {
+    int saved_errno = errno;
+    int result = madvise(address, bytes, advice);
+    errno = saved_errno;
+    return result;
+}
+
+void *jemalloc_sbrk(intptr_t increment) {
+    (void)increment;
+    return (void *)-1; /* NOLINT(performance-no-int-to-ptr): what sbrk(2) says on failure */
+}
+
+void small_shrink(size_t bytes) {
+    lock_acquire(&lock);
+    size_t old = small_range.bytes;
+    size_t keep = size_min(old, round_up(used + bytes, PAGE));
+    small_range.bytes = keep;
+    lock_release(&lock);
+    if (keep < old) {
+        (void)munmap((void *)(small_range.base + keep), old - keep); /* NOLINT */
+    }
+}
+
+/* ---- control ---- */
+
+void small_start(bool (*on_refusal)(void)) {
+    ask_again = on_refusal;
+    jemalloc_free(jemalloc_malloc(1));
+}
+
+/* 4096 stands for all arenas (MALLCTL_ARENAS_ALL). */
+void small_decay(void) {
+    (void)jemalloc_mallctl("arena.4096.decay", NULL, NULL, NULL, 0);
+}
+
+void small_purge(void) {
+    (void)jemalloc_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+}
+
+static size_t figure(const char *name) {
+    size_t n = 0;
+    size_t bytes = sizeof n;
+    return jemalloc_mallctl(name, &n, &bytes, NULL, 0) == 0 ? n : 0;
+}
+
+struct small_figures small_figures(void) {
+    uint64_t epoch = 1; /* writing it brings the figures up to date */
+    (void)jemalloc_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+    return (struct small_figures){.allocated = figure("stats.allocated"),
+                                  .active = figure("stats.active"),
+                                  .resident = figure("stats.resident"),
+                                  .mapped = figure("stats.mapped")};
+}
+
+/* ---- fork ---- */
+
+static struct {
+    void (*prepare)(void);
+    void (*parent)(void);
+    void (*child)(void);
+} at_fork;
+
+int jemalloc_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+    at_fork.prepare = prepare;
+    at_fork.parent = parent;
+    at_fork.child = child;
+    return 0;
+}
+
+void small_before_fork(void) UNCHECKED_LOCKING {
+    if (at_fork.prepare != NULL) {
+        at_fork.prepare();
+    }
+    lock_acquire(&lock);
+}
+
+void small_after_fork_in_parent(void) UNCHECKED_LOCKING {
+    lock_release(&lock);
+    if (at_fork.parent != NULL) {
+        at_fork.parent();
+    }
+}
+
+void small_after_fork_in_child(void) UNCHECKED_LOCKING {
+    lock_reset(&lock);
+    if (at_fork.child != NULL) {
+        at_fork.child();
+    }
+}

@@ -1,0 +1,101 @@
+/*
+ * block.h - the record of a block, and the map from addresses to records.
+ *
+ * The arena is one reservation of addresses. Blocks start on granules of 2 MiB, so that one array
+ * with an entry for each granule answers "whose is this address?" without a lock or a search:
+ *
+ *     addresses  | A . . | A . . | A .   | B .   | C . . | C ...
+ *     map        |  &A   |  &A   |  &A   |  &B   |  &C   |  &C         NULL: never a block
+ *
+ * Life of a block:   (new) -> MOVING -> LIVE <-> IDLE -> MOVING -> EMPTY -> MOVING -> LIVE
+ *
+ *     LIVE    in the program's hands
+ *     IDLE    in its bucket's list, memory kept
+ *     EMPTY   in its bucket's list of empty blocks: an address, its memory given back
+ *     MOVING  in the hands of a thread of ours that fills or drains it, in no list
+ *
+ * State, lists and requested_bytes change under the lock of the home pool. A record never goes
+ * away and its address never becomes another's, so reading a stale map entry is harmless.
+ */
+#ifndef POOL_BLOCK_H
+#define POOL_BLOCK_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "pool/lock.h"
+#include "pool/util.h"
+
+struct pool;
+
+enum block_state {
+    BLOCK_MOVING,
+    BLOCK_LIVE,
+    BLOCK_IDLE,
+    BLOCK_EMPTY
+};
+
+struct block {
+    char *address;          /* on a granule; NULL: not placed yet */
+    struct pool *home;      /* where it returns to */
+    struct block *newer;    /* neighbours in the bucket's idle list; in the empty list and in */
+    struct block *older;    /*   lists of victims `older` is the next */
+    size_t requested_bytes; /* what the program asked for, while LIVE; 0 otherwise */
+    size_t dirty_bytes;     /* only the first so many bytes may be other than zero */
+    uint64_t freed_ms;      /* when it became IDLE, monotonic clock */
+    uint16_t size_class;
+    _Atomic uint8_t state; /* enum block_state */
+    bool committed;        /* writable: the system has promised the memory */
+    bool charged;          /* it has edges: ends in a gap, or is a hole (see host_backend.h) */
+    bool wiped_on_fork;    /* the fork under way leaves it zero in the child */
+};
+
+static_assert(sizeof(struct block) == 64, "one cache line for each block");
+
+static inline enum block_state block_state(const struct block *b) {
+    return (enum block_state)atomic_load_explicit(&b->state, memory_order_relaxed);
+}
+
+static inline void block_set_state(struct block *b, enum block_state state) {
+    atomic_store_explicit(&b->state, (uint8_t)state, memory_order_relaxed);
+}
+
+/* The bytes of its class, which are the most that the program may use in place. */
+size_t block_bytes(const struct block *b);
+
+/* The bytes that the program may use now: what it asked for, up to the end of the page. */
+static inline size_t block_usable_bytes(const struct block *b) {
+    return round_up(b->requested_bytes, PAGE);
+}
+
+/* The reserved addresses and their map. Zero-initialised: empty, and owns nothing. */
+struct arena {
+    char *base;                   /* on a granule */
+    _Atomic size_t bytes;         /* whole granules; shrinks only from above what is used */
+    size_t used;                  /* handed out from the bottom; under the lock */
+    _Atomic(struct block *) *map; /* one entry for each granule */
+    struct lock lock;
+};
+
+/* Is p an address of the arena? Thread-safe, async-signal-safe, one compare. */
+static inline bool arena_owns(const struct arena *a, const void *p) {
+    return (uintptr_t)p - (uintptr_t)a->base <
+           atomic_load_explicit(&a->bytes, memory_order_relaxed);
+}
+
+/* The block that p, an address of the arena, lies in; NULL where none ever was. */
+static inline struct block *arena_find(const struct arena *a, const void *p) {
+    size_t granule = ((uintptr_t)p - (uintptr_t)a->base) / GRANULE;
+    return atomic_load_explicit(&a->map[granule], memory_order_acquire);
+}
+
+/*
+ * Gives b the next unused addresses, whole granules for its class, and enters it into the map.
+ * False, and b as it was, when they are used up. Thread-safe.
+ */
+MUST_CHECK bool arena_place(struct arena *a, struct block *b) EXCLUDES(a->lock);
+
+/* The block at or after *cursor (0 at first), which moves past it; NULL at the end. Fork only. */
+struct block *arena_next(const struct arena *a, size_t *cursor);
+
+#endif

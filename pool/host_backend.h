@@ -1,0 +1,48 @@
+/*
+ * host_backend.h - memory of one node of this machine, in the addresses of the arena.
+ *
+ *     |  whole granules, huge pages  |  tail  |  gap (PROT_NONE)  |  next block ...
+ *     ^ address                               ^ block_bytes       ^ on a granule
+ *
+ * The arena is reserved PROT_NONE and advised as a whole, so that the program's own madvise does
+ * not split it; blocks become writable one by one, so that the kernel refuses here what it would
+ * refuse any allocator. A gap after the last byte keeps a short tail off the huge page that it
+ * would waste, and costs two mappings; they are counted, and once the budget is used up blocks are
+ * made writable up to the granule, where neighbours merge into one mapping.
+ *
+ * mmap(2), mprotect(2), madvise(2), PR_SET_VMA(2const); Documentation/admin-guide/mm/transhuge.rst.
+ */
+#ifndef POOL_HOST_BACKEND_H
+#define POOL_HOST_BACKEND_H
+
+#include "pool/backend.h"
+#include "pool/block.h"
+
+enum thp_mode {
+    THP_AUTO, /* huge pages where a whole one, or nearly, is filled */
+    THP_ON,   /* huge pages for short tails too */
+    THP_OFF,  /* none */
+};
+
+struct host_backend {
+    struct backend backend;
+    struct arena *arena;
+    enum thp_mode thp;
+    size_t mappings_budget;  /* mappings that gaps and holes may cost at most */
+    _Atomic size_t mappings; /* what they cost now, counted as if none ever merged */
+};
+
+/*
+ * Reserves up to `bytes` of addresses, or as much of that as the system grants by halving, with
+ * their map. False, and the arena unchanged, where not even the smallest useful arena is granted.
+ */
+MUST_CHECK bool host_arena_reserve(struct arena *a, size_t bytes, enum thp_mode thp);
+
+/* Gives back addresses that were never used, so that at most `bytes` stay free. Thread-safe. */
+void host_arena_shrink(struct arena *a, size_t bytes) EXCLUDES(a->lock);
+
+/* Zero-initialised before. mappings_budget 0: no gaps, no holes. */
+void host_backend_init(struct host_backend *h, struct arena *a, enum thp_mode thp,
+                       size_t mappings_budget);
+
+#endif

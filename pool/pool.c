@@ -1,0 +1,328 @@
+#include "pool/pool.h"
+
+#include <string.h>
+
+void pool_init(struct pool *p, struct backend *backend, struct meta_records *records) {
+    p->backend = backend;
+    p->records = records;
+}
+
+size_t pool_idle_bytes(const struct pool *p) {
+    size_t live = gauge_current(&p->stats.allocated_bytes);
+    return size_minus(gauge_current(&p->stats.reserved_bytes), live);
+}
+
+/* ---- the lists of a bucket ---- */
+
+static struct bucket *bucket_of(struct pool *p, const struct block *b) {
+    return &p->buckets[b->size_class];
+}
+
+static void idle_push(struct pool *p, struct block *b) REQUIRES(p->lock) {
+    struct bucket *bucket = bucket_of(p, b);
+    block_set_state(b, BLOCK_IDLE);
+    b->newer = NULL;
+    b->older = bucket->newest;
+    *(bucket->newest != NULL ? &bucket->newest->newer : &bucket->oldest) = b;
+    bucket->newest = b;
+    stats_add(&bucket->idle, 1);
+}
+
+static void idle_remove(struct pool *p, struct block *b, enum block_state next) REQUIRES(p->lock) {
+    struct bucket *bucket = bucket_of(p, b);
+    *(b->newer != NULL ? &b->newer->older : &bucket->newest) = b->older;
+    *(b->older != NULL ? &b->older->newer : &bucket->oldest) = b->newer;
+    block_set_state(b, next);
+    stats_add(&bucket->idle, (size_t)-1);
+}
+
+static void empty_push(struct pool *p, struct block *b) REQUIRES(p->lock) {
+    struct bucket *bucket = bucket_of(p, b);
+    block_set_state(b, BLOCK_EMPTY);
+    b->older = bucket->empty;
+    bucket->empty = b;
+}
+
+static struct block *empty_pop(struct bucket *bucket) {
+    struct block *b = bucket->empty;
+    if (b != NULL) {
+        bucket->empty = b->older;
+        block_set_state(b, BLOCK_MOVING);
+    }
+    return b;
+}
+
+/* ---- acquire and release ---- */
+
+static void hand_out(struct pool *p, struct block *b, size_t bytes) REQUIRES(p->lock) {
+    block_set_state(b, BLOCK_LIVE);
+    b->requested_bytes = bytes;
+    gauge_add(&p->stats.allocated_bytes, block_bytes(b));
+    gauge_add(&p->stats.requested_bytes, bytes);
+}
+
+/* The class itself, then the next one up: an eighth more slack costs less than fresh pages. */
+static struct block *newest_fit(const struct pool *p, unsigned c) REQUIRES(p->lock) {
+    if (p->buckets[c].newest != NULL || c + 1 == SIZE_CLASSES) {
+        return p->buckets[c].newest;
+    }
+    return p->buckets[c + 1].newest;
+}
+
+struct block *pool_acquire(struct pool *p, size_t bytes) {
+    unsigned c = size_class_of(bytes);
+    lock_acquire(&p->lock);
+    struct block *b = newest_fit(p, c);
+    if (b != NULL) {
+        idle_remove(p, b, BLOCK_LIVE);
+        hand_out(p, b, bytes);
+        stats_add(&p->buckets[c].hits, 1);
+        stats_add(&p->stats.hit_bytes, bytes);
+    }
+    lock_release(&p->lock);
+    return b;
+}
+
+bool pool_release(struct pool *p, struct block *b, uint64_t now_ms) {
+    lock_acquire(&p->lock);
+    bool live = block_state(b) == BLOCK_LIVE;
+    if (LIKELY(live)) {
+        gauge_sub(&p->stats.allocated_bytes, block_bytes(b));
+        gauge_sub(&p->stats.requested_bytes, b->requested_bytes);
+        b->dirty_bytes = size_max(b->dirty_bytes, block_usable_bytes(b));
+        b->requested_bytes = 0;
+        b->freed_ms = now_ms;
+        idle_push(p, b);
+    }
+    lock_release(&p->lock);
+    return live;
+}
+
+bool pool_resize(struct pool *p, struct block *b, size_t bytes) {
+    if (bytes > block_bytes(b)) {
+        return false;
+    }
+    lock_acquire(&p->lock);
+    gauge_sub(&p->stats.requested_bytes, b->requested_bytes);
+    gauge_add(&p->stats.requested_bytes, bytes);
+    b->dirty_bytes = size_max(b->dirty_bytes, block_usable_bytes(b));
+    b->requested_bytes = bytes;
+    lock_release(&p->lock);
+    return true;
+}
+
+/* ---- memory from the backend and back ---- */
+
+static struct block *block_create(struct pool *p, unsigned c) {
+    struct block *b = meta_record(p->records);
+    if (b != NULL) {
+        b->home = p;
+        b->size_class = (uint16_t)c;
+        block_set_state(b, BLOCK_MOVING);
+    }
+    return b;
+}
+
+struct block *pool_fill(struct pool *p, size_t bytes, enum fill_result *result) {
+    unsigned c = size_class_of(bytes);
+    struct bucket *bucket = &p->buckets[c];
+    lock_acquire(&p->lock);
+    struct block *b = empty_pop(bucket);
+    lock_release(&p->lock);
+    if (b == NULL && (b = block_create(p, c)) == NULL) {
+        *result = FILL_REFUSED;
+        return NULL;
+    }
+    *result = p->backend->fill(p->backend, b);
+    lock_acquire(&p->lock);
+    if (*result == FILL_OK) {
+        gauge_add(&p->stats.reserved_bytes, block_bytes(b));
+        hand_out(p, b, bytes);
+        stats_add(&bucket->misses, 1);
+    } else {
+        empty_push(p, b);
+    }
+    lock_release(&p->lock);
+    return *result == FILL_OK ? b : NULL;
+}
+
+static struct block *oldest_idle(const struct pool *p) REQUIRES(p->lock) {
+    struct block *oldest = NULL;
+    for (unsigned c = 0; c < SIZE_CLASSES; c++) {
+        struct block *b = p->buckets[c].oldest;
+        if (b != NULL && (oldest == NULL || b->freed_ms < oldest->freed_ms)) {
+            oldest = b;
+        }
+    }
+    return oldest;
+}
+
+/* Takes victims out of the idle lists and chains them by `older`. */
+static struct block *collect_oldest(struct pool *p, size_t bytes) REQUIRES(p->lock) {
+    struct block *victims = NULL;
+    struct block *b;
+    for (size_t sum = 0; sum < bytes && (b = oldest_idle(p)) != NULL; sum += block_bytes(b)) {
+        idle_remove(p, b, BLOCK_MOVING);
+        b->older = victims;
+        victims = b;
+    }
+    return victims;
+}
+
+/* Files the drained victims as empty blocks, and says how many bytes they held. */
+static size_t file_empty(struct pool *p, struct block *victims) REQUIRES(p->lock) {
+    size_t sum = 0;
+    while (victims != NULL) {
+        struct block *b = victims;
+        victims = b->older;
+        sum += block_bytes(b);
+        empty_push(p, b);
+        stats_add(&p->stats.released_blocks, 1);
+    }
+    stats_add(&p->stats.released_bytes, sum);
+    gauge_sub(&p->stats.reserved_bytes, sum);
+    return sum;
+}
+
+size_t pool_drain(struct pool *p, size_t bytes) {
+    lock_acquire(&p->lock);
+    struct block *victims = collect_oldest(p, bytes);
+    lock_release(&p->lock);
+    if (victims == NULL) {
+        return 0;
+    }
+    for (struct block *b = victims; b != NULL; b = b->older) {
+        p->backend->drain(p->backend, b);
+    }
+    lock_acquire(&p->lock);
+    size_t sum = file_empty(p, victims);
+    lock_release(&p->lock);
+    return sum;
+}
+
+/*
+ * A warm block is cleared by writing zeros while that stays inside the processor's caches. Beyond,
+ * the program's own first write would fetch every line from memory a second time: fresh zero pages
+ * are cheaper then, and stay untouched where the program never looks (a sparse np.zeros).
+ */
+static const size_t CLEAR_BY_PAGES_FROM = 32 * MIB;
+
+void pool_zero(struct pool *p, struct block *b) {
+    size_t bytes = size_min(b->dirty_bytes, block_usable_bytes(b));
+    if (bytes == 0) {
+        return;
+    }
+    if (bytes >= CLEAR_BY_PAGES_FROM && p->backend->clear(p->backend, b, b->dirty_bytes)) {
+        b->dirty_bytes = 0;
+    } else {
+        memset(b->address, 0, bytes);
+    }
+    lock_acquire(&p->lock);
+    stats_add(&p->stats.zeroed_bytes, bytes);
+    lock_release(&p->lock);
+}
+
+void pool_count_failure(struct pool *p) {
+    lock_acquire(&p->lock);
+    stats_add(&p->stats.failures, 1);
+    lock_release(&p->lock);
+}
+
+void pool_count_retry(struct pool *p) {
+    lock_acquire(&p->lock);
+    stats_add(&p->stats.oom_retries, 1);
+    lock_release(&p->lock);
+}
+
+/* ---- fork ---- */
+
+static void mark_wiped(struct pool *p, struct block *b) REQUIRES(p->lock) {
+    b->wiped_on_fork = p->backend->wipe_on_fork(p->backend, b, true);
+}
+
+/* A block that keeps the mark would be lost on the next child of the program, data and all: where
+ * the mark does not come off, the block is retired instead. */
+static void unmark_wiped(struct pool *p, struct block *b) REQUIRES(p->lock) {
+    if (b->wiped_on_fork && !p->backend->wipe_on_fork(p->backend, b, false)) {
+        idle_remove(p, b, BLOCK_MOVING);
+    }
+    b->wiped_on_fork = false;
+}
+
+/* From pool_before_fork on nobody else can touch the lists: the lock is held. */
+static void for_each_idle(struct pool *p, void (*visit)(struct pool *p, struct block *b))
+    REQUIRES(p->lock) {
+    for (unsigned c = 0; c < SIZE_CLASSES; c++) {
+        struct block *older = NULL;
+        for (struct block *b = p->buckets[c].newest; b != NULL; b = older) {
+            older = b->older;
+            visit(p, b);
+        }
+    }
+}
+
+void pool_before_fork(struct pool *p) {
+    lock_acquire(&p->lock);
+    for_each_idle(p, mark_wiped);
+}
+
+void pool_after_fork_in_parent(struct pool *p) {
+    for_each_idle(p, unmark_wiped);
+    lock_release(&p->lock);
+}
+
+void pool_after_fork_in_child(struct pool *p) {
+    lock_reset(&p->lock);
+    memset(&p->stats, 0, sizeof p->stats);
+    memset(p->buckets, 0, sizeof p->buckets);
+}
+
+/*
+ * What another thread of the parent had MOVING is in no list of anybody: here it is found again.
+ * A wiped block is zero already, and must lose the mark before it carries data of the child, whose
+ * own children would find that wiped as well (madvise(2): the setting is inherited).
+ */
+void pool_adopt(struct pool *p, struct block *b) {
+    bool live = block_state(b) == BLOCK_LIVE;
+    if (!live && b->wiped_on_fork && p->backend->wipe_on_fork(p->backend, b, false)) {
+        b->dirty_bytes = 0;
+    } else if (!live) {
+        p->backend->drain(p->backend, b);
+    }
+    b->wiped_on_fork = false;
+    lock_acquire(&p->lock);
+    if (live) {
+        gauge_add(&p->stats.reserved_bytes, block_bytes(b));
+        hand_out(p, b, b->requested_bytes);
+    } else {
+        empty_push(p, b);
+    }
+    lock_release(&p->lock);
+}
+
+/* ---- invariants ---- */
+
+static bool bucket_is_valid(const struct bucket *bucket, unsigned c) {
+    size_t idle = 0;
+    const struct block *newer = NULL;
+    for (const struct block *b = bucket->newest; b != NULL; newer = b, b = b->older) {
+        if (b->newer != newer || b->size_class != c || block_state(b) != BLOCK_IDLE) {
+            return false;
+        }
+        idle++;
+    }
+    return bucket->oldest == newer && stats_read(&bucket->idle) == idle;
+}
+
+bool pool_is_valid(struct pool *p) {
+    lock_acquire(&p->lock);
+    size_t idle_bytes = 0;
+    bool valid = true;
+    for (unsigned c = 0; c < SIZE_CLASSES && valid; c++) {
+        valid = bucket_is_valid(&p->buckets[c], c);
+        idle_bytes += stats_read(&p->buckets[c].idle) * size_class_bytes(c);
+    }
+    valid = valid && idle_bytes == pool_idle_bytes(p);
+    lock_release(&p->lock);
+    return valid;
+}

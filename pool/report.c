@@ -1,0 +1,25 @@
+#include "pool/report.h"
+
+static void add_pool(struct totals *t, const struct pool *p) {
+    for (unsigned c = 0; c < SIZE_CLASSES; c++) {
+        t->hits += stats_read(&p->buckets[c].hits);
+        t->misses += stats_read(&p->buckets[c].misses);
+    }
+    const struct stats *s = &p->stats;
+    t->failures += stats_read(&s->failures);
+    t->oom_retries += stats_read(&s->oom_retries);
+    t->hit_bytes += stats_read(&s->hit_bytes);
+    t->requested_bytes += stats_read(&s->requested_bytes.allocated);
+    t->served_bytes += stats_read(&s->allocated_bytes.allocated);
+    t->allocated_peak += stats_read(&s->allocated_bytes.peak);
+    t->reserved_peak += stats_read(&s->reserved_bytes.peak);
+}
+
+struct totals report_totals(const struct report *r) {
+    struct totals t = {0};
+    for (size_t i = 0; i < r->pool_count; i++) {
+        add_pool(&t, &r->pools[i]);
+    }
+    t.requests = t.hits + t.misses + t.failures;
+    return t;
+}

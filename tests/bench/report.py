@@ -1,0 +1,167 @@
+"""The figures of a benchmark as text: a table for each group of workloads, and the ratios that matter."""
+
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+from runner import BIGMALLOC, Figures
+
+Key = Tuple[str, str]                   # group, row
+Table = Dict[Key, Dict[str, Figures]]   # key -> configuration -> metric -> median
+Failures = Dict[Tuple[str, str], str]   # workload, configuration -> what happened
+
+# (metric, its label, whether bigmalloc is compared with the best peer). The unit of time is the row's.
+METRICS = (
+    ("time", "{unit}", True),
+    ("twin_ms", "ms with out=", False),
+    ("over_twin", "over out=", False),
+    ("faults", "faults", False),
+    ("system_ms", "system ms", False),
+    ("peak_mib", "peak MiB", True),
+)
+LABEL_WIDTH = 29
+METRIC_WIDTH = 13
+COLUMN_WIDTH = 10
+NOTHING = 0.05  # page faults or system milliseconds that are not worth a line
+
+
+def number(value: Optional[float]) -> str:
+    """Three digits that count: 0.12, 9.87, 98.7, 987, 9871, 98k."""
+    if value is None:
+        return "-"
+    if value >= 1e6:
+        return f"{value / 1e6:.1f}M"
+    if value >= 1e4:
+        return f"{value / 1e3:.0f}k"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def against_best(row: Dict[str, Figures], metric: str) -> str:
+    """bigmalloc's figure over the lowest of its peers', and whose that is."""
+    peers = {name: figures[metric] for name, figures in row.items() if name != BIGMALLOC and metric in figures}
+    if BIGMALLOC not in row or not peers:
+        return ""
+    best = min(peers, key=peers.__getitem__)
+    return f"{row[BIGMALLOC][metric] / peers[best]:6.2f} of {best}" if peers[best] > 0 else ""
+
+
+def heading(names: Sequence[str]) -> List[str]:
+    """Two lines: glibc-raised is one word too long for a column."""
+    parts = [name.rsplit("-", 1) if "-" in name else ["", name] for name in names]
+    indent = " " * (LABEL_WIDTH + METRIC_WIDTH)
+    first = "".join(f"{first + '-' if first else '':>{COLUMN_WIDTH}}" for first, _ in parts)
+    second = "".join(f"{second:>{COLUMN_WIDTH}}" for _, second in parts)
+    return [(indent + first).rstrip(), f"{indent}{second}   {BIGMALLOC} / best peer"]
+
+
+def row_lines(label: str, row: Dict[str, Figures], unit: str, names: Sequence[str]) -> List[str]:
+    """A line for each metric that somebody has and that is not nothing everywhere."""
+    lines = []
+    for metric, title, compared in METRICS:
+        values = [row.get(name, {}).get(metric) for name in names]
+        if metric != "time" and not any(value is not None and value >= NOTHING for value in values):
+            continue
+        cells = "".join(f"{number(value):>{COLUMN_WIDTH}}" for value in values)
+        best = against_best(row, metric) if compared else ""
+        lines.append(f"{label:{LABEL_WIDTH}}{title.format(unit=unit):{METRIC_WIDTH}}{cells}   {best}".rstrip())
+        label = ""
+    return lines
+
+
+def tables(names: Sequence[str], table: Table, units: Dict[Key, str]) -> List[str]:
+    lines: List[str] = []
+    previous = ""
+    for (group, label), row in table.items():
+        if group != previous:
+            lines += ["", group, *heading(names)]
+            previous = group
+        lines += row_lines(label, row, units[group, label], names)
+    return lines
+
+
+# Judges one table; returns nothing where a row or a configuration is missing.
+Figure = Callable[[Table], Optional[float]]
+
+
+def find(table: Table, group: str, label: str, name: str, metric: str = "time") -> float:
+    """The figure of the row whose group begins so; KeyError where it was not measured."""
+    for (its_group, its_label), row in table.items():
+        if its_group.startswith(group) and its_label == label:
+            return row[name][metric]
+    raise KeyError(label)
+
+
+def labels(table: Table, group: str) -> List[str]:
+    return [label for its_group, label in table if its_group.startswith(group)]
+
+
+def over(group: str, label: str, peers: Callable[[str], bool]) -> Figure:
+    """bigmalloc's time over that of the fastest of some peers."""
+    def figure(table: Table) -> float:
+        ours = find(table, group, label, BIGMALLOC)
+        row = next(row for (g, l), row in table.items() if g.startswith(group) and l == label)
+        return ours / min(figures["time"] for name, figures in row.items() if peers(name))
+    return figure
+
+
+def worst_over(group: str, peers: Callable[[str], bool]) -> Figure:
+    return lambda table: max(over(group, label, peers)(table) for label in labels(table, group))
+
+
+def flatness(table: Table) -> float:
+    times = [find(table, "hit pair", label, BIGMALLOC) for label in labels(table, "hit pair") if "," not in label]
+    return max(times) / min(times)
+
+
+def worst_over_twin(table: Table) -> float:
+    sizes = ("4 MiB", "16 MiB", "64 MiB", "256 MiB")
+    return max(find(table, "NumPy expression", size, BIGMALLOC, "over_twin") for size in sizes)
+
+
+def added_start_ms(table: Table) -> float:
+    group, label = "start of a program", "/bin/true"
+    return (find(table, group, label, BIGMALLOC) - find(table, group, label, "glibc")) / 1e3
+
+
+def named(*wanted: str) -> Callable[[str], bool]:
+    return lambda name: name in wanted
+
+
+def is_peer(name: str) -> bool:
+    return name != BIGMALLOC
+
+
+def is_fast(name: str) -> bool:
+    return name in ("tcmalloc", "glibc-raised") or name.startswith("mimalloc")
+
+
+FIGURES: Sequence[Tuple[str, str, Figure]] = (
+    ("hit pair, 1 MiB to 1 GiB, worst, over glibc-raised", "<= 2", worst_over("hit pair", named("glibc-raised"))),
+    ("hit pair, slowest size over fastest", "near 1", flatness),
+    ("hit pair, 8 MiB, two threads, over tcmalloc", "<= 1", over("hit pair", "8 MiB, 2 threads", named("tcmalloc"))),
+    ("NumPy a + b over its out= twin, 4 to 256 MiB, worst", "<= 1.05", worst_over_twin),
+    ("NumPy zeros and fill, worst, over the fastest peer", "<= 1", worst_over("NumPy zeros", is_peer)),
+    ("CNN step over the fastest of tcmalloc, mimalloc, glibc-raised", "<= 1",
+     over("PyTorch", "CNN training", is_fast)),
+    ("transformer step over the fastest of these", "<= 1", over("PyTorch", "transformer training", is_fast)),
+    ("variable-shape step over the fastest of these", "<= 1", over("PyTorch", "variable-shape inference", is_fast)),
+    ("small blocks, worst, over jemalloc", "<= 1.02", worst_over("small blocks", named("jemalloc"))),
+    ("Python objects, worst, over jemalloc", "<= 1.02", worst_over("small objects", named("jemalloc"))),
+    ("start of /bin/true over bare, ms", "<= 0.3", added_start_ms),
+)
+
+
+def figure_line(title: str, target: str, figure: Figure, table: Table) -> str:
+    try:
+        value = f"{figure(table):.2f}"
+    except (KeyError, ValueError, StopIteration):
+        value = "not measured"
+    return f"  {title:66}{value:>14}   aim {target}"
+
+
+def text(names: Sequence[str], table: Table, units: Dict[Key, str], failures: Failures,
+         left_out: Sequence[str]) -> str:
+    lines = ["Medians. Time, page faults and system time are for one step; peak is that of the process."]
+    lines += tables(names, table, units)
+    lines += ["", "figures"] + [figure_line(*figure, table) for figure in FIGURES]
+    lines += [f"failed: {workload} under {name}: {what}" for (workload, name), what in failures.items()]
+    lines += [f"left out: {reason}" for reason in left_out]
+    return "\n".join(lines)
