@@ -76,7 +76,7 @@ EXPORT int mallopt(int parameter, int value) {
 /* 1 if memory went back, else 0. `pad` concerns the top of a heap, which there is none of. */
 EXPORT int malloc_trim(size_t pad) {
     (void)pad;
-    return large_trim() > 0;
+    return large_trim();
 }
 
 EXPORT int malloc_info(int options, FILE *stream) {

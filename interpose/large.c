@@ -42,9 +42,10 @@ struct block *large_acquire(size_t bytes, bool *pass) {
     return b;
 }
 
-size_t large_trim(void) {
+bool large_trim(void) {
+    size_t resident = small_figures().resident;
     small_purge();
-    return host_drain(&life_host);
+    return host_drain(&life_host) > 0 || small_figures().resident < resident;
 }
 
 /* ---- memory errors of the program ---- */

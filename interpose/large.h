@@ -22,8 +22,8 @@ MUST_CHECK struct block *large_find(const void *p, const char *caller);
  * errno. */
 void large_free(void *p);
 
-/* Gives back all idle memory, jemalloc's too; how many bytes of the pools that was. */
-size_t large_trim(void);
+/* Gives back all idle memory, jemalloc's too. False: there was none. */
+bool large_trim(void);
 
 /* Is p an address of the pools? */
 static inline bool large_owns(const void *p) {

@@ -19,6 +19,7 @@ const struct libc *libc_next(void) {
         find("malloc_usable_size", &libc.malloc_usable_size);
         find("sigaction", &libc.sigaction);
         find("signal", &libc.signal);
+        find("prlimit", &libc.prlimit);
         find("_exit", &libc.exit_now);
     }
     return &libc;

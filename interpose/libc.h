@@ -6,14 +6,17 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <sys/resource.h>
+#include <sys/types.h>
 
 struct libc {
     void (*free)(void *p);
     void *(*realloc)(void *p, size_t bytes);
     size_t (*malloc_usable_size)(void *p);
     int (*sigaction)(int number, const struct sigaction *action, struct sigaction *old);
-    void (*(*signal)(int number, void (*handler)(int)))(int);
+    sighandler_t (*signal)(int number, sighandler_t handler);
     void (*exit_now)(int status); /* _exit */
+    int (*prlimit)(pid_t pid, int resource, const struct rlimit *new, struct rlimit *old);
 };
 
 /* The functions, looked up by the first call, which the constructor makes. dlsym(3). */

@@ -57,7 +57,8 @@ static void say_no_pools(void) {
 
 static bool open_pools(void) {
     size_t memory = system_memory_limit();
-    struct host_config config = {.addresses = size_min(ARENA_MAX, system_address_limit() / 16),
+    size_t share = system_address_share(system_address_limit());
+    struct host_config config = {.addresses = size_min(ARENA_MAX, share),
                                  .cache_max = share_bytes(life_options.cache_max, memory),
                                  .memory_limit = memory,
                                  .mappings_limit = system_mappings_limit(),

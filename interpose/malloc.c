@@ -56,6 +56,25 @@ static void *out_of_memory(void) {
     return NULL;
 }
 
+/* jemalloc's own functions in one form, for the large requests that it serves in our place. */
+typedef void *allocate(size_t alignment, size_t bytes);
+
+static void *any(size_t alignment, size_t bytes) {
+    (void)alignment;
+    return jemalloc_malloc(bytes);
+}
+
+static void *zeroed(size_t alignment, size_t bytes) {
+    (void)alignment;
+    return jemalloc_calloc(1, bytes);
+}
+
+/* What jemalloc keeps may be in too small pieces: it can join them once they are purged. */
+static void *from_small(allocate *how, size_t alignment, size_t bytes) {
+    void *p = how(alignment, bytes);
+    return p == NULL && large_trim() ? how(alignment, bytes) : p;
+}
+
 /* ---- malloc, calloc ---- */
 
 static void *large_malloc(size_t bytes) {
@@ -64,7 +83,7 @@ static void *large_malloc(size_t bytes) {
     if (LIKELY(b != NULL)) {
         return b->address;
     }
-    return pass ? jemalloc_malloc(bytes) : NULL;
+    return pass ? from_small(any, 0, bytes) : NULL;
 }
 
 EXPORT void *malloc(size_t bytes) {
@@ -78,7 +97,7 @@ static void *large_calloc(size_t bytes) {
         pool_zero(b->home, b);
         return b->address;
     }
-    return pass ? jemalloc_calloc(1, bytes) : NULL;
+    return pass ? from_small(zeroed, 0, bytes) : NULL;
 }
 
 EXPORT void *calloc(size_t count, size_t bytes) {
@@ -196,7 +215,7 @@ static void *aligned(size_t alignment, size_t bytes) {
             return b->address;
         }
     }
-    return pass ? jemalloc_memalign(alignment, bytes) : NULL;
+    return pass ? from_small(jemalloc_memalign, alignment, bytes) : NULL;
 }
 
 EXPORT int posix_memalign(void **out, size_t alignment, size_t bytes) {

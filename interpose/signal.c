@@ -74,7 +74,7 @@ EXPORT int sigaction(int number, const struct sigaction *restrict action,
     return libc_next()->sigaction(number, action, old);
 }
 
-EXPORT void (*signal(int number, void (*handler)(int)))(int) {
+EXPORT sighandler_t signal(int number, sighandler_t handler) {
     if (number == 0 || number != atomic_load(&watched)) {
         return libc_next()->signal(number, handler);
     }

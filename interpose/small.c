@@ -29,7 +29,8 @@ static bool (*ask_again)(void);
 
 /* An eighth of a limited address space is ours to reserve; half of that is jemalloc's. */
 static void reserve(void) REQUIRES(lock) {
-    size_t bytes = size_min(RANGE_MAX, round_down(system_address_limit() / 16, GRANULE));
+    size_t share = system_address_share(system_address_limit());
+    size_t bytes = size_min(RANGE_MAX, round_down(share, GRANULE));
     for (; bytes >= RANGE_MIN; bytes = round_down(bytes / 2, GRANULE)) {
         void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p != MAP_FAILED) {
@@ -85,6 +86,7 @@ static void *map_once(void *address, size_t bytes, int protection, int flags) {
     return p;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): mmap(2) has six parameters */
 void *jemalloc_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
     (void)fd;
     (void)offset;

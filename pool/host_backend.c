@@ -51,12 +51,16 @@ static char *reserve_aligned(size_t bytes) {
     return p + before;
 }
 
+static size_t map_bytes(size_t arena_bytes) {
+    return arena_bytes / GRANULE * sizeof(struct block *);
+}
+
 static bool reserve(struct arena *a, size_t bytes, enum thp_mode thp) {
     char *base = reserve_aligned(bytes);
     if (base == NULL) {
         return false;
     }
-    a->map = meta_map(bytes / GRANULE * sizeof *a->map);
+    a->map = meta_map(map_bytes(bytes));
     if (a->map == NULL) {
         (void)munmap(base, bytes);
         return false;
@@ -86,6 +90,9 @@ void host_arena_shrink(struct arena *a, size_t bytes) {
     /* Nobody can reach what lies above any more. */
     if (keep < old) {
         (void)munmap(a->base + keep, old - keep);
+        size_t map_keep = round_up(map_bytes(keep), PAGE);
+        size_t map_old = round_up(map_bytes(old), PAGE);
+        (void)munmap(a->map + map_keep / sizeof *a->map, map_old - map_keep);
     }
 }
 

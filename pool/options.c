@@ -95,6 +95,11 @@ struct text {
     const char *end; /* the last byte, which the terminator needs */
 };
 
+static struct text text_on(char *room, size_t size) {
+    *room = '\0';
+    return (struct text){.next = room, .end = room + size - 1};
+}
+
 static bool append(struct text *t, const char *bytes, size_t length) {
     if (length > (size_t)(t->end - t->next)) {
         return false;
@@ -159,7 +164,7 @@ static bool append_number(struct text *t, size_t n) {
 }
 
 bool pattern_expand(const struct pattern *pattern, struct dump_name name, char *path, size_t size) {
-    struct text t = {.next = path, .end = path + size - 1};
+    struct text t = text_on(path, size);
     bool has_pid = false;
     bool fits = true;
     for (const char *p = pattern->text; *p != '\0' && fits; p++) {
@@ -267,7 +272,7 @@ static bool parse_signal(const struct source *s, void *field) {
 
 static bool parse_pattern(const struct source *s, void *field) {
     struct pattern filled = {""};
-    struct text t = {.next = filled.text, .end = filled.text + sizeof filled.text - 1};
+    struct text t = text_on(filled.text, sizeof filled.text);
     if (*s->text == '\0' || !fill_in_all(&t, s->text, s->environment)) {
         return false;
     }

@@ -77,7 +77,6 @@ struct block *pool_acquire(struct pool *p, size_t bytes) {
         idle_remove(p, b, BLOCK_LIVE);
         hand_out(p, b, bytes);
         stats_add(&p->buckets[c].hits, 1);
-        stats_add(&p->stats.hit_bytes, bytes);
     }
     lock_release(&p->lock);
     return b;
@@ -139,6 +138,7 @@ struct block *pool_fill(struct pool *p, size_t bytes, enum fill_result *result) 
         gauge_add(&p->stats.reserved_bytes, block_bytes(b));
         hand_out(p, b, bytes);
         stats_add(&bucket->misses, 1);
+        stats_add(&p->stats.missed_bytes, bytes);
     } else {
         empty_push(p, b);
     }

@@ -15,6 +15,8 @@
 #ifndef POOL_POOL_H
 #define POOL_POOL_H
 
+#include <stdalign.h>
+
 #include "pool/backend.h"
 #include "pool/block.h"
 #include "pool/lock.h"
@@ -23,7 +25,7 @@
 #include "pool/stats.h"
 
 struct bucket {
-    struct block *newest;
+    alignas(CACHE_LINE) struct block *newest;
     struct block *oldest;
     struct block *empty;
     _Atomic size_t idle;   /* blocks from newest to oldest */
@@ -31,11 +33,12 @@ struct bucket {
     _Atomic size_t misses; /* requests of this class served by memory of the system */
 };
 
+/* A hit and a release touch two lines here, the first and the bucket's. */
 struct pool {
-    struct lock lock;
+    alignas(CACHE_LINE) struct lock lock;
+    struct stats stats; /* begins with the two gauges that change with every request */
     struct backend *backend;
     struct meta_records *records;
-    struct stats stats;
     struct bucket buckets[SIZE_CLASSES];
 };
 

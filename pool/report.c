@@ -8,8 +8,9 @@ static void add_pool(struct totals *t, const struct pool *p) {
     const struct stats *s = &p->stats;
     t->failures += stats_read(&s->failures);
     t->oom_retries += stats_read(&s->oom_retries);
-    t->hit_bytes += stats_read(&s->hit_bytes);
-    t->requested_bytes += stats_read(&s->requested_bytes.allocated);
+    size_t requested = stats_read(&s->requested_bytes.allocated);
+    t->requested_bytes += requested;
+    t->hit_bytes += size_minus(requested, stats_read(&s->missed_bytes));
     t->served_bytes += stats_read(&s->allocated_bytes.allocated);
     t->allocated_peak += stats_read(&s->allocated_bytes.peak);
     t->reserved_peak += stats_read(&s->reserved_bytes.peak);

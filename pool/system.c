@@ -68,26 +68,34 @@ static bool split_line(const char *line, size_t length, struct cgroup_line *out)
     return true;
 }
 
+/* What a line says of the memory controller's group: nothing, its path in v2, or in v1. */
+enum mention {
+    MENTION_NONE,
+    MENTION_V2,
+    MENTION_V1
+};
+
+static enum mention mention(const struct cgroup_line *line) {
+    if (list_has(line->controllers, line->controllers_length, "memory")) {
+        return MENTION_V1;
+    }
+    return line->controllers_length == 0 ? MENTION_V2 : MENTION_NONE;
+}
+
 bool system_parse_cgroup(const char *text, char *path, size_t size, bool *v1) {
-    bool found = false;
+    enum mention best = MENTION_NONE;
     while (*text != '\0') {
         size_t length = strcspn(text, "\n");
         struct cgroup_line line;
-        if (split_line(text, length, &line) && line.path_length < size) {
-            bool is_v1 = list_has(line.controllers, line.controllers_length, "memory");
-            if (is_v1 || (line.controllers_length == 0 && !found)) {
-                memcpy(path, line.path, line.path_length);
-                path[line.path_length] = '\0';
-                *v1 = is_v1;
-                found = true;
-            }
-            if (is_v1) {
-                return true;
-            }
+        if (split_line(text, length, &line) && line.path_length < size && mention(&line) > best) {
+            best = mention(&line);
+            memcpy(path, line.path, line.path_length);
+            path[line.path_length] = '\0';
         }
         text += length + (text[length] == '\n');
     }
-    return found;
+    *v1 = best == MENTION_V1;
+    return best != MENTION_NONE;
 }
 
 /* ---- readers ---- */

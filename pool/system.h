@@ -20,6 +20,12 @@ size_t system_mappings_limit(void);
 /* The soft RLIMIT_AS; UNLIMITED where there is none. getrlimit(2). Async-signal-safe. */
 size_t system_address_limit(void);
 
+/* What one reservation of ours may take of a limited address space. There are two, the arena and
+ * jemalloc's range, and an eighth is for both. Pure. */
+static inline size_t system_address_share(size_t limit) {
+    return limit / 16;
+}
+
 /* The number that the text begins with; `otherwise` for "max" and all that is none. */
 size_t system_parse_number(const char *text, size_t otherwise);
 

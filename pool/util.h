@@ -18,6 +18,9 @@
 /* Blocks start on a granule: the size of a huge page, and of one entry of the address map. */
 #define GRANULE (2 * MIB)
 
+/* What two processors pass back and forth at once. */
+#define CACHE_LINE 64
+
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
