@@ -28,7 +28,7 @@ size_t jemalloc_malloc_usable_size(void *p);
 
 /* Set once by the first allocation. Where no range is to be had, base stays 1 and bytes 0. */
 struct small_range {
-    uintptr_t base;
+    _Atomic uintptr_t base; /* set before bytes */
     _Atomic size_t bytes;
     atomic_bool spilled; /* jemalloc has mappings outside too: any stranger may be its own */
 };
@@ -36,8 +36,8 @@ extern struct small_range small_range;
 
 /* Is p surely jemalloc's? One compare; no for NULL. Async-signal-safe. */
 static inline bool small_owns(const void *p) {
-    return (uintptr_t)p - small_range.base <
-           atomic_load_explicit(&small_range.bytes, memory_order_relaxed);
+    size_t bytes = atomic_load_explicit(&small_range.bytes, memory_order_acquire);
+    return (uintptr_t)p - atomic_load_explicit(&small_range.base, memory_order_relaxed) < bytes;
 }
 
 /* Starts jemalloc now, with the options of MALLOC_CONF in environ. `on_refusal` (thread-safe, no

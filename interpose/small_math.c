@@ -35,6 +35,9 @@ double jemalloc_log(double x) {
 
 /* exp x = (exp(x / 2^10))^(2^10), where the inner one takes few terms of its series. */
 double jemalloc_exp(double x) {
+    if (x < -700) {
+        return 0; /* less than any double */
+    }
     double small = x / 1024;
     double result = 1 + small * (1 + small / 2 * (1 + small / 3 * (1 + small / 4)));
     for (int i = 0; i < 10; i++) {

@@ -70,7 +70,7 @@ static inline size_t block_usable_bytes(const struct block *b) {
 
 /* The reserved addresses and their map. Zero-initialised: empty, and owns nothing. */
 struct arena {
-    char *base;                   /* on a granule */
+    char *_Atomic base;           /* on a granule; set before bytes */
     _Atomic size_t bytes;         /* whole granules; shrinks only from above what is used */
     size_t used;                  /* handed out from the bottom; under the lock */
     _Atomic(struct block *) *map; /* one entry for each granule */
@@ -79,8 +79,8 @@ struct arena {
 
 /* Is p an address of the arena? Thread-safe, async-signal-safe, one compare. */
 static inline bool arena_owns(const struct arena *a, const void *p) {
-    return (uintptr_t)p - (uintptr_t)a->base <
-           atomic_load_explicit(&a->bytes, memory_order_relaxed);
+    size_t bytes = atomic_load_explicit(&a->bytes, memory_order_acquire);
+    return (uintptr_t)p - (uintptr_t)a->base < bytes;
 }
 
 /* The block that p, an address of the arena, lies in; NULL where none ever was. */

@@ -180,7 +180,13 @@ static void drain(struct backend *self, struct block *b) {
 
 static bool wipe_on_fork(struct backend *self, struct block *b, bool wiped) {
     (void)self;
-    return madvise(b->address, writable_bytes(b), wiped ? MADV_WIPEONFORK : MADV_KEEPONFORK) == 0;
+    int advice = wiped ? MADV_WIPEONFORK : MADV_KEEPONFORK;
+    if (madvise(b->address, writable_bytes(b), advice) == 0) {
+        return true;
+    }
+    /* A refusal may come after a part of the block was marked. */
+    (void)madvise(b->address, writable_bytes(b), MADV_KEEPONFORK);
+    return false;
 }
 
 void host_backend_init(struct host_backend *h, struct arena *a, enum thp_mode thp,

@@ -297,12 +297,15 @@ static const struct option table[] = {
 };
 
 enum {
-    OPTIONS = sizeof table / sizeof *table
+    OPTIONS = sizeof table / sizeof *table,
+    COMPLAINT_COLUMNS = 100
 };
 
 static void complain(struct writer *w, const char *variable, const char *default_text) {
+    size_t length = strlen(variable);
     write_text(w, "bigmalloc: ");
-    write_text(w, variable);
+    write_padded(w, variable, size_min(length, COMPLAINT_COLUMNS));
+    write_text(w, length > COMPLAINT_COLUMNS ? "..." : "");
     if (default_text != NULL) {
         write_text(w, ": not a value of this option, using ");
         write_text(w, default_text);

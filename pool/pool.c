@@ -102,8 +102,8 @@ bool pool_resize(struct pool *p, struct block *b, size_t bytes) {
         return false;
     }
     lock_acquire(&p->lock);
-    gauge_sub(&p->stats.requested_bytes, b->requested_bytes);
-    gauge_add(&p->stats.requested_bytes, bytes);
+    gauge_add(&p->stats.requested_bytes, size_minus(bytes, b->requested_bytes));
+    gauge_sub(&p->stats.requested_bytes, size_minus(b->requested_bytes, bytes));
     b->dirty_bytes = size_max(b->dirty_bytes, block_usable_bytes(b));
     b->requested_bytes = bytes;
     lock_release(&p->lock);
@@ -240,11 +240,12 @@ static void mark_wiped(struct pool *p, struct block *b) REQUIRES(p->lock) {
     b->wiped_on_fork = p->backend->wipe_on_fork(p->backend, b, true);
 }
 
-/* A block that keeps the mark would be lost on the next child of the program, data and all: where
- * the mark does not come off, the block is retired instead. */
+/* A block that kept the mark would be lost on the next child of the program, data and all: where the
+ * mark does not come off, the block is retired, MOVING for ever. */
 static void unmark_wiped(struct pool *p, struct block *b) REQUIRES(p->lock) {
     if (b->wiped_on_fork && !p->backend->wipe_on_fork(p->backend, b, false)) {
         idle_remove(p, b, BLOCK_MOVING);
+        gauge_sub(&p->stats.reserved_bytes, block_bytes(b));
     }
     b->wiped_on_fork = false;
 }
@@ -277,26 +278,35 @@ void pool_after_fork_in_child(struct pool *p) {
     memset(p->buckets, 0, sizeof p->buckets);
 }
 
+static void adopt_live(struct pool *p, struct block *b) {
+    lock_acquire(&p->lock);
+    gauge_add(&p->stats.reserved_bytes, block_bytes(b));
+    hand_out(p, b, b->requested_bytes);
+    stats_add(&p->stats.missed_bytes, b->requested_bytes);
+    lock_release(&p->lock);
+}
+
 /*
  * What another thread of the parent had MOVING is in no list of anybody: here it is found again.
- * A wiped block is zero already, and must lose the mark before it carries data of the child, whose
- * own children would find that wiped as well (madvise(2): the setting is inherited).
+ * A wiped block is zero already. It must lose the mark before it carries data of the child, whose own
+ * children would find that wiped as well (madvise(2): the setting is inherited).
  */
 void pool_adopt(struct pool *p, struct block *b) {
-    bool live = block_state(b) == BLOCK_LIVE;
-    if (!live && b->wiped_on_fork && p->backend->wipe_on_fork(p->backend, b, false)) {
-        b->dirty_bytes = 0;
-    } else if (!live) {
+    if (block_state(b) == BLOCK_LIVE) {
+        adopt_live(p, b);
+        return;
+    }
+    if (!b->wiped_on_fork) {
         p->backend->drain(p->backend, b);
+    } else if (p->backend->wipe_on_fork(p->backend, b, false)) {
+        b->dirty_bytes = 0;
+    } else {
+        block_set_state(b, BLOCK_MOVING);
+        return;
     }
     b->wiped_on_fork = false;
     lock_acquire(&p->lock);
-    if (live) {
-        gauge_add(&p->stats.reserved_bytes, block_bytes(b));
-        hand_out(p, b, b->requested_bytes);
-    } else {
-        empty_push(p, b);
-    }
+    empty_push(p, b);
     lock_release(&p->lock);
 }
 

@@ -34,7 +34,7 @@ struct totals {
 
 struct totals report_totals(const struct report *r);
 
-/* Four lines: for somebody who did not ask. */
+/* Two lines: for somebody who did not ask. */
 void report_brief(struct writer *w, const struct report *r);
 
 /* One screen. */

@@ -1,14 +1,14 @@
 #include "pool/report.h"
 
-/* A string of the program's choosing: quotes, backslashes and control characters are escaped, and
- * what is not ASCII is passed on as the UTF-8 that it ought to be. RFC 8259, section 7. */
+/* A string of the program's choosing. What is not plain ASCII is escaped byte by byte: the kernel cuts
+ * names after 15 bytes, also in the middle of a character. RFC 8259, section 7. */
 static void write_string(struct writer *w, const char *text) {
     write_char(w, '"');
     for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c < ' ') {
+        if (c < ' ' || c > '~') {
             write_text(w, "\\u00");
-            write_char(w, (char)('0' + c / 16));
+            write_char(w, "0123456789abcdef"[c / 16]);
             write_char(w, "0123456789abcdef"[c % 16]);
             continue;
         }
@@ -77,9 +77,11 @@ static void write_pool(struct writer *w, const struct pool *p) {
     write_field(w, "id", p->backend->id, ",\n   ");
 #define GAUGE(name, doc) write_gauge(w, #name, &s->name);
 #define COUNTER(name, doc) write_field(w, #name, stats_read(&s->name), ", ");
+#define BYTES(name, doc) write_field(w, #name, stats_read(&s->name), ", ");
 #include "pool/stats.def"
 #undef GAUGE
 #undef COUNTER
+#undef BYTES
     write_classes(w, p);
     write_char(w, '}');
 }

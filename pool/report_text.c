@@ -46,6 +46,13 @@ static void write_bytes_column(struct writer *w, size_t n, size_t columns) {
     write_padded(w, room, columns);
 }
 
+static void write_padded_number(struct writer *w, size_t n, size_t columns) {
+    char room[24] = "";
+    struct writer cell = {.fd = -1, .text = room, .size = sizeof room - 1};
+    write_number(&cell, n, 0);
+    write_padded(w, room, size_max(columns, cell.length + 1));
+}
+
 static void write_gauge(struct writer *w, const char *name, const struct gauge *g) {
     write_text(w, "  ");
     write_padded(w, name, LABEL_COLUMNS);
@@ -59,8 +66,15 @@ static void write_gauge(struct writer *w, const char *name, const struct gauge *
 static void write_counter(struct writer *w, const char *name, size_t n, const char *doc) {
     write_text(w, "  ");
     write_padded(w, name, LABEL_COLUMNS);
-    write_number(w, n, 0);
-    write_text(w, "   ");
+    write_padded_number(w, n, NUMBER_COLUMNS);
+    write_text(w, doc);
+    write_char(w, '\n');
+}
+
+static void write_sum(struct writer *w, const char *name, size_t bytes, const char *doc) {
+    write_text(w, "  ");
+    write_padded(w, name, LABEL_COLUMNS);
+    write_bytes_column(w, bytes, NUMBER_COLUMNS);
     write_text(w, doc);
     write_char(w, '\n');
 }
@@ -109,12 +123,14 @@ static void write_pool(struct writer *w, const struct pool *p) {
     write_text(w, p->backend->kind);
     write_char(w, ' ');
     write_number(w, p->backend->id, 0);
-    write_text(w, "            current     peak        allocated   freed\n");
+    write_text(w, "       current     peak        allocated   freed\n");
 #define GAUGE(name, doc) write_gauge(w, #name, &s->name);
 #define COUNTER(name, doc) write_counter(w, #name, stats_read(&s->name), doc);
+#define BYTES(name, doc) write_sum(w, #name, stats_read(&s->name), doc);
 #include "pool/stats.def"
 #undef GAUGE
 #undef COUNTER
+#undef BYTES
     write_classes(w, p);
 }
 

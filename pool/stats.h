@@ -21,9 +21,11 @@ struct gauge {
 struct stats {
 #define GAUGE(name, doc) struct gauge name;
 #define COUNTER(name, doc) _Atomic size_t name;
+#define BYTES(name, doc) _Atomic size_t name;
 #include "pool/stats.def"
 #undef GAUGE
 #undef COUNTER
+#undef BYTES
 };
 
 static inline size_t stats_read(const _Atomic size_t *figure) {
