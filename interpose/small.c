@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "pool/lock.h"
@@ -12,6 +14,7 @@ void *jemalloc_mmap(void *address, size_t bytes, int protection, int flags, int 
 int jemalloc_munmap(void *address, size_t bytes);
 int jemalloc_madvise(void *address, size_t bytes, int advice);
 void *jemalloc_sbrk(intptr_t increment);
+char *jemalloc_secure_getenv(const char *name);
 int jemalloc_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 int jemalloc_mallctl(const char *name, void *old, size_t *old_bytes, void *new, size_t new_bytes);
@@ -125,6 +128,24 @@ int jemalloc_madvise(void *address, size_t bytes, int advice) {
 void *jemalloc_sbrk(intptr_t increment) {
     (void)increment;
     return (void *)-1; /* NOLINT(performance-no-int-to-ptr): what sbrk(2) says on failure */
+}
+
+/*
+ * jemalloc asks once, for MALLOC_CONF. It keeps addresses that it does not use, unless told otherwise;
+ * where they are limited, it is. What the user says comes last, and wins.
+ */
+char *jemalloc_secure_getenv(const char *name) {
+    static char give_back[] = "retain:false";
+    static char both[4 * KIB];
+    char *value = secure_getenv(name);
+    if (system_address_limit() == UNLIMITED) {
+        return value;
+    }
+    if (value == NULL || strlen(value) + sizeof give_back >= sizeof both) {
+        return value == NULL ? give_back : value;
+    }
+    (void)stpcpy(stpcpy(stpcpy(both, give_back), ","), value);
+    return both;
 }
 
 void small_shrink(size_t bytes) {

@@ -11,12 +11,13 @@ import json
 import os
 import statistics
 import sys
+import time
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
 import chart
 import report
-from runner import BIGMALLOC, CONFIGURATIONS, Configuration, Figures, RunFailed
+from runner import BIGMALLOC, CONFIGURATIONS, Configuration, Figures, Rows, RunFailed
 from runner import more_peers, preloaded, run, split_usable
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -45,16 +46,19 @@ def torch(name: str, argument: str) -> Workload:
 
 
 WORKLOADS = (
-    *(numpy("NumPy expression c = a + b", "numpy_expression.py", mib) for mib in (1, 4, 16, 64, 256, 1024)),
-    *(numpy("NumPy temporaries sqrt(a*a + b*b) / (a + b)", "numpy_temporaries.py", mib) for mib in (8, 32, 128)),
-    *(numpy("NumPy zeros, filled", "numpy_zeros.py", mib) for mib in (1, 4, 16, 64, 256)),
+    *(numpy("NumPy expression c = a + b", "numpy_expression.py", mib)
+      for mib in (1, 4, 16, 64, 256, 1024)),
+    *(numpy("NumPy temporaries sqrt(a*a + b*b) / (a + b)", "numpy_temporaries.py", mib)
+      for mib in (8, 32, 128)),
+    *(numpy("NumPy zeros, filled", "numpy_zeros.py", mib)
+      for mib in (1, 4, 16, 64, 256)),
     torch("CNN training", "cnn"),
     torch("transformer training", "transformer"),
     torch("variable-shape inference", "variable"),
     torch("element-wise chain, 64 MiB", "elementwise"),
     Workload("hit pair malloc + free, memory untouched", "", ("hit_pair",), unit="ns"),
-    Workload("growth by realloc, touched", "1 MiB to 1 GiB by 1/8", ("grow", "eighths"), needs_gib=4),
-    Workload("growth by realloc, touched", "1 to 256 MiB by 1 MiB", ("grow", "steps")),
+    Workload("growth by realloc, touched, from 1 MiB", "by 1/8", ("grow", "eighths"), needs_gib=4),
+    Workload("growth by realloc, touched, from 1 MiB", "by 1 MiB", ("grow", "steps")),
     Workload("small blocks 16 B to 32 KiB", "", ("small",), unit="ns"),
     Workload("small objects of Python", "usual", ("python_objects.py",)),
     Workload("small objects of Python", "PYTHONMALLOC=malloc", ("python_objects.py",),
@@ -91,30 +95,34 @@ def medians(runs: List[Figures]) -> Figures:
 
 
 class Results:
-    """rows[group, row][configuration]: the medians; failures[...]: why there are none."""
+    """Every counted run, and what did not run and why."""
 
     def __init__(self) -> None:
         self.runs: Dict[Tuple[str, str], Dict[str, List[Figures]]] = {}
         self.units: Dict[Tuple[str, str], str] = {}
-        self.failures: Dict[Tuple[str, str], str] = {}
+        self.failures: report.Failures = {}
         self.left_out: List[str] = []
+        self.others_share = 0.0  # of the processors, taken by other work meanwhile
 
-    def add(self, workload: Workload, configuration: str, row: str, figures: Figures) -> None:
-        key = (workload.group, f"{workload.name} {row}".strip())
-        self.units[key] = workload.unit
-        self.runs.setdefault(key, {}).setdefault(configuration, []).append(figures)
+    def add(self, workload: Workload, configuration: str, rows: Rows) -> None:
+        for row, figures in rows.items():
+            key = (workload.group, f"{workload.name} {row}".strip())
+            self.units[key] = workload.unit
+            self.runs.setdefault(key, {}).setdefault(configuration, []).append(figures)
 
     def medians(self) -> report.Table:
-        return {key: {name: medians(runs) for name, runs in row.items()} for key, row in self.runs.items()}
+        return {key: {name: medians(runs) for name, runs in row.items()}
+                for key, row in self.runs.items()}
 
 
 def measure_once(workload: Workload, configuration: Configuration, options: argparse.Namespace,
-                 quick: bool) -> Dict[str, Figures]:
+                 quick: bool) -> Rows:
     env = {**configuration.env, **dict(workload.env), **({"BENCH_QUICK": "1"} if quick else {})}
     return run(command_of(workload, options.programs), env)
 
 
-def rounds(configurations: List[Configuration], options: argparse.Namespace) -> List[Tuple[int, Configuration]]:
+def rounds(configurations: List[Configuration],
+           options: argparse.Namespace) -> List[Tuple[int, Configuration]]:
     """(round, configuration) in the order of running; round 0 warms up and is not counted."""
     order = [(0, c) for c in (configurations[:1] if options.quick else configurations)]
     for number in range(1, options.runs + 1):
@@ -127,7 +135,7 @@ def measure(workload: Workload, configurations: List[Configuration], options: ar
             results: Results) -> None:
     """One workload under all configurations; one that failed is not tried again."""
     for number, configuration in rounds(configurations, options):
-        key = (f"{workload.group}: {workload.name}".rstrip(": "), configuration.name)
+        key = (workload.group, workload.name, configuration.name)
         if key in results.failures:
             continue
         try:
@@ -135,12 +143,24 @@ def measure(workload: Workload, configurations: List[Configuration], options: ar
         except RunFailed as failure:
             results.failures[key] = str(failure)
             continue
-        for row, figures in rows.items() if number > 0 else ():
-            results.add(workload, configuration.name, row, figures)
+        if number > 0:
+            results.add(workload, configuration.name, rows)
+
+
+def busy_seconds() -> float:
+    """Processor time that anybody took so far; time stolen by the host's other guests counts as well."""
+    with open("/proc/stat", encoding="ascii") as stat:
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def seconds_of_others() -> float:
+    return busy_seconds() - sum(os.times()[:4])
 
 
 def measure_all(configurations: List[Configuration], options: argparse.Namespace) -> Results:
     results = Results()
+    start, others = time.monotonic(), seconds_of_others()
     for workload in wanted_workloads(options.only):
         reason = why_not(workload)
         label = f"{workload.group} {workload.name}".rstrip()
@@ -149,11 +169,17 @@ def measure_all(configurations: List[Configuration], options: argparse.Namespace
             continue
         print(f"measuring {label}", file=sys.stderr, flush=True)
         measure(workload, configurations, options, results)
+    elapsed = (time.monotonic() - start) * (os.cpu_count() or 1)
+    results.others_share = max(0.0, seconds_of_others() - others) / max(elapsed, 1.0)
     return results
 
 
-def wanted_workloads(words: Sequence[str]) -> List[Workload]:
-    return [w for w in WORKLOADS if not words or any(word.lower() in f"{w.group} {w.name}".lower() for word in words)]
+def wanted_workloads(only: Sequence[str]) -> List[Workload]:
+    def is_wanted(workload: Workload) -> bool:
+        title = f"{workload.group} {workload.name}".lower()
+        return any(word.lower() in title for word in only)
+
+    return [workload for workload in WORKLOADS if not only or is_wanted(workload)]
 
 
 def wanted_configurations(options: argparse.Namespace) -> Tuple[List[Configuration], List[str]]:
@@ -173,9 +199,11 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--programs", required=True, help="folder of the compiled C workloads")
     parser.add_argument("--out", required=True, help="folder for bench.txt, bench.json and bench.png")
     parser.add_argument("--runs", type=int, default=5, help="runs to take the median of (default 5)")
-    parser.add_argument("--only", type=words, default=[], help="workloads whose title has one of these words")
+    parser.add_argument("--only", type=words, default=[],
+                        help="workloads whose title has one of these words")
     parser.add_argument("--peers", type=words, default=[], help="compare with these and glibc alone")
-    parser.add_argument("--quick", action="store_true", help="one short run of each: a look, not a measurement")
+    parser.add_argument("--quick", action="store_true",
+                        help="one short run of each: a look, not a measurement")
     options = parser.parse_args()
     options.runs = 1 if options.quick else max(1, options.runs)
     return options
@@ -184,8 +212,8 @@ def parse_options() -> argparse.Namespace:
 def save_json(path: str, names: List[str], results: Results) -> None:
     rows = [{"group": group, "row": row, "unit": results.units[group, row], "medians": figures}
             for (group, row), figures in results.medians().items()]
-    failures = [{"workload": workload, "configuration": name, "failure": text}
-                for (workload, name), text in results.failures.items()]
+    failures = [{"group": group, "workload": workload, "configuration": name, "failure": text}
+                for (group, workload, name), text in results.failures.items()]
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"configurations": names, "rows": rows, "failures": failures}, file, indent=1)
 
@@ -197,9 +225,16 @@ def main() -> None:
     results = measure_all(configurations, options)
     results.left_out += [f"{name}: its library does not load here" for name in missing]
 
-    os.makedirs(options.out, exist_ok=True)
-    text = report.text(names, results.medians(), results.units, results.failures, results.left_out)
+    title = ("Time, page faults and system time are for one step, the peak is that of the process; medians\n"
+             f"where there are several runs (here {options.runs}). "
+             f"Other work took {results.others_share:.0%} of the processors meanwhile.")
+    text = "\n".join([
+        title,
+        *report.tables(names, results.medians(), results.units, results.failures),
+        *report.figures(results.medians()),
+        *report.exceptions(results.failures, results.left_out)])
     print(text)
+    os.makedirs(options.out, exist_ok=True)
     with open(os.path.join(options.out, "bench.txt"), "w", encoding="utf-8") as file:
         file.write(text + "\n")
     save_json(os.path.join(options.out, "bench.json"), names, results)

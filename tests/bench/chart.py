@@ -8,20 +8,20 @@ from runner import BIGMALLOC
 
 BASE = "glibc"
 HIT_PAIR = "hit pair"
-SIZES = {"KiB": 1 / 1024, "MiB": 1, "GiB": 1024}
+MIB_OF = {"MiB": 1, "GiB": 1024}
 TICKS = (0.1, 0.25, 0.5, 1, 2, 4, 10, 40)
 SHORT = {"NumPy expression c = a + b": "NumPy a + b",
          "NumPy temporaries sqrt(a*a + b*b) / (a + b)": "NumPy temporaries",
          "NumPy zeros, filled": "NumPy zeros",
          "PyTorch steps": "PyTorch",
-         "growth by realloc, touched": "realloc",
+         "growth by realloc, touched, from 1 MiB": "realloc",
          "small blocks 16 B to 32 KiB": "small blocks",
          "small objects of Python": "Python objects",
          "start of a program": "start of"}
 OURS = {"color": "#c8102e", "marker": "D", "zorder": 5}
 PEERS = [{"color": color, "marker": marker, "zorder": 3} for color, marker in (
-    ("#555555", "o"), ("#1f77b4", "v"), ("#9bc4e2", "^"), ("#2ca02c", "s"), ("#98df8a", "P"), ("#9467bd", "X"),
-    ("#e6a100", "<"), ("#8c564b", ">"), ("#17becf", "p"), ("#e377c2", "h"))]
+    ("#555555", "o"), ("#1f77b4", "v"), ("#9bc4e2", "^"), ("#2ca02c", "s"), ("#98df8a", "P"),
+    ("#9467bd", "X"), ("#e6a100", "<"), ("#8c564b", ">"), ("#17becf", "p"), ("#e377c2", "h"))]
 
 
 def styles(names: Sequence[str]) -> List[Tuple[str, dict]]:
@@ -54,11 +54,15 @@ def draw_relative(axes, names: Sequence[str], table: Table, keys: Sequence[Key],
 
 def mib(size: str) -> float:
     count, unit = size.split()
-    return float(count) * SIZES[unit]
+    return float(count) * MIB_OF[unit]
 
 
 def draw_hits(axes, names: Sequence[str], table: Table) -> None:
-    rows = {label: row for (group, label), row in table.items() if group.startswith(HIT_PAIR) and "," not in label}
+    rows = {label: row for (group, label), row in table.items()
+            if group.startswith(HIT_PAIR) and "," not in label}  # without "8 MiB, 2 threads"
+    if not rows:
+        axes.set_visible(False)
+        return
     for name, style in styles(names):
         sizes = [label for label in rows if name in rows[label]]
         axes.plot([mib(size) for size in sizes], [rows[size][name]["time"] for size in sizes],
@@ -73,14 +77,18 @@ def draw_hits(axes, names: Sequence[str], table: Table) -> None:
 
 def draw_figure(pyplot, names: Sequence[str], table: Table, keys: Sequence[Key]):
     height = 2.2 + 0.28 * len(keys)
-    figure, (time, memory, hits) = pyplot.subplots(1, 3, figsize=(18, height), width_ratios=(5, 3, 4))
+    figure, (time, memory, hits) = pyplot.subplots(1, 3, figsize=(18, height),
+                                                   gridspec_kw={"width_ratios": (5, 3, 4)})
     draw_relative(time, names, table, keys, "time")
     time.set_title("time of a step, relative to glibc (left is better)", fontsize=11)
-    time.set_yticks(range(len(keys)), [f"{SHORT.get(group, group)} {label}" for group, label in keys], fontsize=9)
+    titles = [f"{SHORT.get(group, group)} {label}" for group, label in keys]
+    time.set_yticks(range(len(keys)), titles, fontsize=9)
     draw_relative(memory, names, table, keys, "peak_mib")
     memory.set_title("peak memory, relative to glibc", fontsize=11)
     memory.set_yticks(range(len(keys)), [""] * len(keys))
     draw_hits(hits, names, table)
+    for axes in (time, memory) if not keys else ():
+        axes.set_visible(False)
     figure.legend(*time.get_legend_handles_labels(), loc="lower center", ncol=len(names), frameon=False)
     figure.suptitle("The same programs under each allocator", fontsize=14)
     figure.tight_layout(rect=(0, 0.45 / height, 1, 1))
@@ -95,6 +103,8 @@ def draw(path: str, names: Sequence[str], table: Table) -> str:
         from matplotlib import pyplot
     except ImportError:
         return "no picture: matplotlib is not installed"
+    if not any(BASE in row for row in table.values()):
+        return "no picture: nothing was measured under glibc"
     keys = [key for key in reversed(list(table)) if BASE in table[key] and not key[0].startswith(HIT_PAIR)]
     draw_figure(pyplot, names, table, keys).savefig(path, dpi=100)
     return f"picture: {path}"

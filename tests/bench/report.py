@@ -6,7 +6,7 @@ from runner import BIGMALLOC, Figures
 
 Key = Tuple[str, str]                   # group, row
 Table = Dict[Key, Dict[str, Figures]]   # key -> configuration -> metric -> median
-Failures = Dict[Tuple[str, str], str]   # workload, configuration -> what happened
+Failures = Dict[Tuple[str, str, str], str]  # group, workload, configuration -> what happened
 
 # (metric, its label, whether bigmalloc is compared with the best peer). The unit of time is the row's.
 METRICS = (
@@ -36,7 +36,8 @@ def number(value: Optional[float]) -> str:
 
 def against_best(row: Dict[str, Figures], metric: str) -> str:
     """bigmalloc's figure over the lowest of its peers', and whose that is."""
-    peers = {name: figures[metric] for name, figures in row.items() if name != BIGMALLOC and metric in figures}
+    peers = {name: measured[metric] for name, measured in row.items()
+             if name != BIGMALLOC and metric in measured}
     if BIGMALLOC not in row or not peers:
         return ""
     best = min(peers, key=peers.__getitem__)
@@ -49,43 +50,57 @@ def heading(names: Sequence[str]) -> List[str]:
     indent = " " * (LABEL_WIDTH + METRIC_WIDTH)
     first = "".join(f"{first + '-' if first else '':>{COLUMN_WIDTH}}" for first, _ in parts)
     second = "".join(f"{second:>{COLUMN_WIDTH}}" for _, second in parts)
-    return [(indent + first).rstrip(), f"{indent}{second}   {BIGMALLOC} / best peer"]
+    lines = [(indent + first).rstrip(), f"{indent}{second}   {BIGMALLOC} / best peer"]
+    return [line for line in lines if line]
 
 
-def row_lines(label: str, row: Dict[str, Figures], unit: str, names: Sequence[str]) -> List[str]:
-    """A line for each metric that somebody has and that is not nothing everywhere."""
+def failed(failures: Failures, key: Key, name: str) -> str:
+    """What a configuration shows in place of a time it has not."""
+    group, label = key
+    return next((what for (its_group, workload, its_name), what in failures.items()
+                 if its_group == group and label.startswith(workload) and its_name == name), "-")
+
+
+def row_lines(label: str, row: Dict[str, Figures], unit: str, blanks: Dict[str, str]) -> List[str]:
+    """A line for each metric that somebody has and that is not nothing everywhere; `blanks` has what each
+    configuration shows where it has no time."""
     lines = []
     for metric, title, compared in METRICS:
-        values = [row.get(name, {}).get(metric) for name in names]
-        if metric != "time" and not any(value is not None and value >= NOTHING for value in values):
+        values = {name: row.get(name, {}).get(metric) for name in blanks}
+        if metric != "time" and max(value or 0 for value in values.values()) < NOTHING:
             continue
-        cells = "".join(f"{number(value):>{COLUMN_WIDTH}}" for value in values)
+        texts = [blanks[name] if metric == "time" and value is None else number(value)
+                 for name, value in values.items()]
+        cells = "".join(f"{text:>{COLUMN_WIDTH}}" for text in texts)
         best = against_best(row, metric) if compared else ""
-        lines.append(f"{label:{LABEL_WIDTH}}{title.format(unit=unit):{METRIC_WIDTH}}{cells}   {best}".rstrip())
+        title = f"{label:{LABEL_WIDTH}}{title.format(unit=unit):{METRIC_WIDTH}}"
+        lines.append(f"{title}{cells}   {best}".rstrip())
         label = ""
     return lines
 
 
-def tables(names: Sequence[str], table: Table, units: Dict[Key, str]) -> List[str]:
+def tables(names: Sequence[str], table: Table, units: Dict[Key, str], failures: Failures) -> List[str]:
     lines: List[str] = []
     previous = ""
-    for (group, label), row in table.items():
+    for key, row in table.items():
+        group, label = key
         if group != previous:
             lines += ["", group, *heading(names)]
             previous = group
-        lines += row_lines(label, row, units[group, label], names)
+        blanks = {name: failed(failures, key, name) for name in names}
+        lines += row_lines(label, row, units[key], blanks)
     return lines
 
 
-# Judges one table; returns nothing where a row or a configuration is missing.
-Figure = Callable[[Table], Optional[float]]
+# Judges a table, or raises KeyError or ValueError where it lacks a row or a configuration for that.
+Figure = Callable[[Table], float]
 
 
-def find(table: Table, group: str, label: str, name: str, metric: str = "time") -> float:
-    """The figure of the row whose group begins so; KeyError where it was not measured."""
+def find(table: Table, group: str, label: str) -> Dict[str, Figures]:
+    """The row of that label, in the group whose title begins so."""
     for (its_group, its_label), row in table.items():
         if its_group.startswith(group) and its_label == label:
-            return row[name][metric]
+            return row
     raise KeyError(label)
 
 
@@ -96,9 +111,8 @@ def labels(table: Table, group: str) -> List[str]:
 def over(group: str, label: str, peers: Callable[[str], bool]) -> Figure:
     """bigmalloc's time over that of the fastest of some peers."""
     def figure(table: Table) -> float:
-        ours = find(table, group, label, BIGMALLOC)
-        row = next(row for (g, l), row in table.items() if g.startswith(group) and l == label)
-        return ours / min(figures["time"] for name, figures in row.items() if peers(name))
+        row = find(table, group, label)
+        return row[BIGMALLOC]["time"] / min(row[name]["time"] for name in row if peers(name))
     return figure
 
 
@@ -106,19 +120,28 @@ def worst_over(group: str, peers: Callable[[str], bool]) -> Figure:
     return lambda table: max(over(group, label, peers)(table) for label in labels(table, group))
 
 
+def hit_sizes(table: Table) -> List[str]:
+    """The rows of one thread; that of two is called "8 MiB, 2 threads"."""
+    return [label for label in labels(table, "hit pair") if "threads" not in label]
+
+
+def worst_hit(table: Table) -> float:
+    return max(over("hit pair", size, named("glibc-raised"))(table) for size in hit_sizes(table))
+
+
 def flatness(table: Table) -> float:
-    times = [find(table, "hit pair", label, BIGMALLOC) for label in labels(table, "hit pair") if "," not in label]
+    times = [find(table, "hit pair", size)[BIGMALLOC]["time"] for size in hit_sizes(table)]
     return max(times) / min(times)
 
 
 def worst_over_twin(table: Table) -> float:
     sizes = ("4 MiB", "16 MiB", "64 MiB", "256 MiB")
-    return max(find(table, "NumPy expression", size, BIGMALLOC, "over_twin") for size in sizes)
+    return max(find(table, "NumPy expression", size)[BIGMALLOC]["over_twin"] for size in sizes)
 
 
 def added_start_ms(table: Table) -> float:
-    group, label = "start of a program", "/bin/true"
-    return (find(table, group, label, BIGMALLOC) - find(table, group, label, "glibc")) / 1e3
+    row = find(table, "start of a program", "/bin/true")
+    return (row[BIGMALLOC]["time"] - row["glibc"]["time"]) / 1e3
 
 
 def named(*wanted: str) -> Callable[[str], bool]:
@@ -134,34 +157,38 @@ def is_fast(name: str) -> bool:
 
 
 FIGURES: Sequence[Tuple[str, str, Figure]] = (
-    ("hit pair, 1 MiB to 1 GiB, worst, over glibc-raised", "<= 2", worst_over("hit pair", named("glibc-raised"))),
+    ("hit pair, 1 MiB to 1 GiB, worst, over glibc-raised", "<= 2", worst_hit),
     ("hit pair, slowest size over fastest", "near 1", flatness),
-    ("hit pair, 8 MiB, two threads, over tcmalloc", "<= 1", over("hit pair", "8 MiB, 2 threads", named("tcmalloc"))),
+    ("hit pair, 8 MiB, two threads, over tcmalloc", "<= 1",
+     over("hit pair", "8 MiB, 2 threads", named("tcmalloc"))),
     ("NumPy a + b over its out= twin, 4 to 256 MiB, worst", "<= 1.05", worst_over_twin),
     ("NumPy zeros and fill, worst, over the fastest peer", "<= 1", worst_over("NumPy zeros", is_peer)),
     ("CNN step over the fastest of tcmalloc, mimalloc, glibc-raised", "<= 1",
      over("PyTorch", "CNN training", is_fast)),
     ("transformer step over the fastest of these", "<= 1", over("PyTorch", "transformer training", is_fast)),
-    ("variable-shape step over the fastest of these", "<= 1", over("PyTorch", "variable-shape inference", is_fast)),
+    ("variable-shape step over the fastest of these", "<= 1",
+     over("PyTorch", "variable-shape inference", is_fast)),
     ("small blocks, worst, over jemalloc", "<= 1.02", worst_over("small blocks", named("jemalloc"))),
     ("Python objects, worst, over jemalloc", "<= 1.02", worst_over("small objects", named("jemalloc"))),
     ("start of /bin/true over bare, ms", "<= 0.3", added_start_ms),
 )
 
 
-def figure_line(title: str, target: str, figure: Figure, table: Table) -> str:
+def value_of(figure: Figure, table: Table) -> str:
     try:
-        value = f"{figure(table):.2f}"
-    except (KeyError, ValueError, StopIteration):
-        value = "not measured"
-    return f"  {title:66}{value:>14}   aim {target}"
+        return f"{figure(table):.2f}"
+    except (KeyError, ValueError):
+        return "not measured"
 
 
-def text(names: Sequence[str], table: Table, units: Dict[Key, str], failures: Failures,
-         left_out: Sequence[str]) -> str:
-    lines = ["Medians. Time, page faults and system time are for one step; peak is that of the process."]
-    lines += tables(names, table, units)
-    lines += ["", "figures"] + [figure_line(*figure, table) for figure in FIGURES]
-    lines += [f"failed: {workload} under {name}: {what}" for (workload, name), what in failures.items()]
+def figures(table: Table) -> List[str]:
+    return ["", "figures"] + [f"  {title:66}{value_of(figure, table):>14}   aim {target}"
+                              for title, target, figure in FIGURES]
+
+
+def exceptions(failures: Failures, left_out: Sequence[str]) -> List[str]:
+    """What a reader of the tables would miss."""
+    lines = [f"failed: {group} {workload} under {name}: {what}"
+             for (group, workload, name), what in failures.items()]
     lines += [f"left out: {reason}" for reason in left_out]
-    return "\n".join(lines)
+    return ["", *lines] if lines else []

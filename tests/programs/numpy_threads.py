@@ -25,7 +25,8 @@ def main() -> None:
     boxes = [queue.Queue() for _ in range(THREADS)]
     sums = [0] * THREADS
     threads = [
-        threading.Thread(target=work, args=(me, boxes[me], boxes[(me + 1) % THREADS], sums)) for me in range(THREADS)
+        threading.Thread(target=work, args=(me, boxes[me], boxes[(me + 1) % THREADS], sums))
+        for me in range(THREADS)
     ]
     for thread in threads:
         thread.start()

@@ -40,7 +40,8 @@ def main() -> None:
             )
             print(method, persistent, checksum(loader), checksum(loader))
     with torch.multiprocessing.get_context("fork").Pool(2) as pool:
-        print("pool", [values.sum().item() for values in pool.map(square, [torch.full((1 << 20,), 2.0 + i) for i in range(4)])])
+        inputs = [torch.full((1 << 20,), 2.0 + i) for i in range(4)]
+        print("pool", [values.sum().item() for values in pool.map(square, inputs)])
 
 
 if __name__ == "__main__":
