@@ -152,9 +152,11 @@ static void *move(void *p, size_t old_bytes, size_t bytes) {
     return new;
 }
 
-/* A block may stay where more than half of it is used, and the request is still a large one. */
+/* What grows stays where it fits. What shrinks stays while it is large, and uses half of its block. */
 static bool may_stay(const struct block *b, size_t bytes) {
-    return bytes <= block_bytes(b) && bytes > block_bytes(b) / 2 && life_is_large(bytes);
+    bool shrinks = bytes < b->requested_bytes;
+    return bytes <= block_bytes(b) &&
+           (!shrinks || (bytes > block_bytes(b) / 2 && life_is_large(bytes)));
 }
 
 static void *large_realloc(void *p, size_t bytes) {

@@ -61,12 +61,18 @@ static void hand_out(struct pool *p, struct block *b, size_t bytes) REQUIRES(p->
     gauge_add(&p->stats.requested_bytes, bytes);
 }
 
-/* The class itself, then the next one up: an eighth more slack costs less than fresh pages. */
+/*
+ * The class itself, then the next larger one that has a block, up to the double: its memory is there
+ * already, where a fresh block would be more of it. (Variable shapes: 1050 MiB with one class up, 660
+ * with a doubling, and fewer faults. Beyond, small requests take the blocks that large ones need.)
+ */
 static struct block *newest_fit(const struct pool *p, unsigned c) REQUIRES(p->lock) {
-    if (p->buckets[c].newest != NULL || c + 1 == SIZE_CLASSES) {
-        return p->buckets[c].newest;
+    size_t last = size_min(c + SIZE_CLASS_STEPS, SIZE_CLASSES - 1);
+    struct block *b = p->buckets[c].newest;
+    while (b == NULL && c < last) {
+        b = p->buckets[++c].newest;
     }
-    return p->buckets[c + 1].newest;
+    return b;
 }
 
 struct block *pool_acquire(struct pool *p, size_t bytes) {

@@ -46,7 +46,7 @@ struct pool {
 void pool_init(struct pool *p, struct backend *backend, struct meta_records *records);
 
 /*
- * An idle block for `bytes` (at most SIZE_CLASS_MAX), now LIVE; its class, or the next one up.
+ * An idle block for `bytes` (at most SIZE_CLASS_MAX), now LIVE, of its class or up to twice as large.
  * NULL: none there, which pool_fill changes. Takes about 10 ns and no system call.
  */
 MUST_CHECK struct block *pool_acquire(struct pool *p, size_t bytes) EXCLUDES(p->lock);
