@@ -22,6 +22,9 @@ MUST_CHECK struct block *large_find(const void *p, const char *caller);
  * errno. */
 void large_free(void *p);
 
+/* Takes back a block, LIVE, that realloc has moved the contents out of. */
+void large_outgrown(struct block *b);
+
 /* Gives back all idle memory, jemalloc's too. False: there was none. */
 bool large_trim(void);
 

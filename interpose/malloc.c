@@ -142,16 +142,6 @@ EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes) {
 
 /* ---- realloc ---- */
 
-/* `bytes` of the old contents, in new memory; the old block is freed. NULL, and nothing done. */
-static void *move(void *p, size_t old_bytes, size_t bytes) {
-    void *new = malloc(bytes);
-    if (new != NULL) {
-        memcpy(new, p, size_min(old_bytes, bytes));
-        free(p);
-    }
-    return new;
-}
-
 /* What grows stays where it fits. What shrinks stays while it is large, and uses half of its block. */
 static bool may_stay(const struct block *b, size_t bytes) {
     bool shrinks = bytes < b->requested_bytes;
@@ -168,9 +158,14 @@ static void *large_realloc(void *p, size_t bytes) {
     if (may_stay(b, bytes) && pool_resize(b->home, b, bytes)) {
         return p;
     }
-    void *new = move(p, block_usable_bytes(b), bytes);
-    /* Making a block smaller cannot fail, in glibc as here. */
-    return new == NULL &&pool_resize(b->home, b, bytes) ? p : new;
+    void *new = malloc(bytes);
+    if (new == NULL) {
+        /* Making a block smaller cannot fail, in glibc as here. */
+        return pool_resize(b->home, b, bytes) ? p : NULL;
+    }
+    memcpy(new, p, size_min(block_usable_bytes(b), bytes));
+    large_outgrown(b);
+    return new;
 }
 
 /* jemalloc's block outgrows what is small. Where the pools are closed, jemalloc makes it larger. */

@@ -58,6 +58,9 @@ MUST_CHECK struct block *pool_fill(struct pool *p, size_t bytes, enum fill_resul
 /* Takes a LIVE block back as the newest of its bucket. False, and nothing done: it was not LIVE. */
 MUST_CHECK bool pool_release(struct pool *p, struct block *b, uint64_t now_ms) EXCLUDES(p->lock);
 
+/* The same, and gives its memory back at once: nobody is about to ask for such a block again. */
+MUST_CHECK bool pool_discard(struct pool *p, struct block *b) EXCLUDES(p->lock);
+
 /* Notes that the LIVE block now serves `bytes`. False: it is too small, and nothing changed. */
 MUST_CHECK bool pool_resize(struct pool *p, struct block *b, size_t bytes) EXCLUDES(p->lock);
 

@@ -28,7 +28,8 @@ template <typename Number> Number sum_of_squares(std::size_t count) {
 }
 
 void vectors() {
-    std::cout << sum_of_squares<std::uint64_t>(5'000'000) << ' ' << sum_of_squares<double>(3'000'000) << '\n';
+    std::cout << sum_of_squares<std::uint64_t>(5'000'000) << ' '
+              << sum_of_squares<double>(3'000'000) << '\n';
     std::vector<std::string> words(200'000);
     for (std::size_t i = 0; i < words.size(); ++i) {
         words[i] = "word-" + std::to_string(i * 7919 % words.size()) + std::string(i % 64, '.');
