@@ -9,7 +9,7 @@ CC     ?= cc
 PREFIX ?= /usr/local
 BUILD  ?= build
 
-JEMALLOC_ARCHIVE ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,/usr/lib/* /usr/lib /usr/lib64 /usr/local/lib))))
+JEMALLOC_ARCHIVE ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,/usr/lib/* /usr/lib /usr/lib64 /usr/local/lib)))
 
 # ---- the library ----
 

@@ -103,6 +103,10 @@ void dump_at_exit(void) {
     if (!life_is_owner() || atomic_flag_test_and_set(&ended)) {
         return;
     }
+    /* Most processes are small: they do not pay for a look at figures that are all zero. */
+    if (!life_has_begun() && life_options.stats != STATS_ALWAYS) {
+        return;
+    }
     int saved_errno = errno;
     char command[COMMAND_BYTES] = "";
     struct report r = make_report(command);

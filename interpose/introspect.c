@@ -81,8 +81,7 @@ EXPORT int malloc_trim(size_t pad) {
 
 EXPORT int malloc_info(int options, FILE *stream) {
     if (options != 0) {
-        errno = EINVAL;
-        return -1;
+        return EINVAL; /* not -1, whatever the man page says */
     }
     struct figures f = figures();
     (void)fprintf(stream,

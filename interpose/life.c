@@ -35,6 +35,10 @@ static char complaints_room[WRITER_LINE];
 static struct writer complaints = {
     .fd = -1, .text = complaints_room, .size = sizeof complaints_room};
 
+bool life_has_begun(void) {
+    return atomic_load_explicit(&life, memory_order_relaxed) != UNSTARTED;
+}
+
 bool life_is_owner(void) {
     return getpid() == atomic_load_explicit(&owner, memory_order_relaxed);
 }
@@ -51,7 +55,9 @@ static void say_complaints(void) {
 }
 
 static void say_no_pools(void) {
-    write_text(&complaints, "bigmalloc: no addresses to reserve: all requests go to jemalloc\n");
+    write_text(
+        &complaints,
+        "bigmalloc: no addresses to be had, or pages not of 4 KiB: no pools, only jemalloc\n");
     say_complaints();
 }
 
@@ -63,7 +69,7 @@ static bool open_pools(void) {
                                  .memory_limit = memory,
                                  .mappings_limit = system_mappings_limit(),
                                  .thp = life_options.thp};
-    return host_start(&life_host, &config);
+    return sysconf(_SC_PAGESIZE) == PAGE && host_start(&life_host, &config);
 }
 
 static bool load(void) {

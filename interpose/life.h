@@ -1,7 +1,7 @@
 /*
  * life.h - from the first instruction of a process to its last.
  *
- *                first large request          exit, or no addresses to be had
+ *                first large request          exit, or no pools to be had
  *     UNSTARTED ---------------------> LOADING ----------> READY ----------> EXITING
  *
  * The threshold is SIZE_MAX in LOADING and EXITING: whatever is asked for then, by us or by
@@ -32,6 +32,9 @@ static inline bool life_is_large(size_t bytes) {
 
 /* Are the pools open? If this is the first large request, opens them. Thread-safe. */
 MUST_CHECK bool life_ready(void);
+
+/* Was there ever a large request? */
+bool life_has_begun(void);
 
 /* The process that our state belongs to, as getpid(2) says it; not that of a vfork child. */
 bool life_is_owner(void);

@@ -72,7 +72,10 @@ static void *zeroed(size_t alignment, size_t bytes) {
 /* What jemalloc keeps may be in too small pieces: it can join them once they are purged. */
 static void *from_small(allocate *how, size_t alignment, size_t bytes) {
     void *p = how(alignment, bytes);
-    return p == NULL && large_trim() ? how(alignment, bytes) : p;
+    if (UNLIKELY(p == NULL) && large_trim()) {
+        p = how(alignment, bytes);
+    }
+    return p != NULL ? p : out_of_memory();
 }
 
 /* ---- malloc, calloc ---- */

@@ -1,5 +1,6 @@
 #include "pool/block.h"
 
+#include "pool/meta.h"
 #include "pool/size_class.h"
 
 size_t block_bytes(const struct block *b) {
@@ -12,11 +13,30 @@ static void enter(const struct arena *a, struct block *b, size_t first, size_t c
     }
 }
 
+/*
+ * A whole map would be 64 MiB that the system promises to every process (and counts against
+ * RLIMIT_DATA). It becomes writable by pieces, each for 16 GiB of addresses: seldom enough for a
+ * system call under the lock.
+ */
+static bool map_reaches(struct arena *a, size_t offset) REQUIRES(a->lock) {
+    size_t bytes = round_up(offset / GRANULE * sizeof *a->map, ARENA_MAP_PIECE);
+    if (bytes <= a->map_writable) {
+        return true;
+    }
+    void *from = a->map + a->map_writable / sizeof *a->map;
+    if (!meta_allow_writing(from, bytes - a->map_writable)) {
+        return false;
+    }
+    a->map_writable = bytes;
+    return true;
+}
+
 bool arena_place(struct arena *a, struct block *b) {
     size_t bytes = round_up(block_bytes(b), GRANULE);
     lock_acquire(&a->lock);
     size_t offset = a->used;
-    bool fits = bytes <= size_minus(atomic_load_explicit(&a->bytes, memory_order_relaxed), offset);
+    size_t left = size_minus(atomic_load_explicit(&a->bytes, memory_order_relaxed), offset);
+    bool fits = bytes <= left && map_reaches(a, offset + bytes);
     if (fits) {
         a->used += bytes;
         b->address = a->base + offset;

@@ -68,12 +68,16 @@ static inline size_t block_usable_bytes(const struct block *b) {
     return round_up(b->requested_bytes, PAGE);
 }
 
+/* The map of an arena is whole pieces of so many bytes. */
+#define ARENA_MAP_PIECE (64 * KIB)
+
 /* The reserved addresses and their map. Zero-initialised: empty, and owns nothing. */
 struct arena {
     char *_Atomic base;           /* on a granule; set before bytes */
     _Atomic size_t bytes;         /* whole granules; shrinks only from above what is used */
     size_t used;                  /* handed out from the bottom; under the lock */
-    _Atomic(struct block *) *map; /* one entry for each granule */
+    _Atomic(struct block *) *map; /* one entry for each granule; all can be read */
+    size_t map_writable;          /* bytes of the map that can be written; under the lock */
     struct lock lock;
 };
 

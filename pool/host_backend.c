@@ -30,16 +30,17 @@ static size_t writable_bytes(const struct block *b) {
 
 /* Advice and name of a range; both are wishes, so what the kernel answers does not matter. */
 static void dress(char *address, size_t bytes, enum thp_mode thp) {
+    int saved_errno = errno;
     (void)madvise(address, bytes, thp == THP_OFF ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     (void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, address, bytes, "bigmalloc");
+    errno = saved_errno;
 }
 
 /* ---- the arena ---- */
 
 /* Inaccessible addresses on a granule. One granule more is asked for, and its ends given back. */
 static char *reserve_aligned(size_t bytes) {
-    char *p =
-        mmap(NULL, bytes + GRANULE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *p = mmap(NULL, bytes + GRANULE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         return NULL;
     }
@@ -52,7 +53,7 @@ static char *reserve_aligned(size_t bytes) {
 }
 
 static size_t map_bytes(size_t arena_bytes) {
-    return arena_bytes / GRANULE * sizeof(struct block *);
+    return round_up(arena_bytes / GRANULE * sizeof(struct block *), ARENA_MAP_PIECE);
 }
 
 static bool reserve(struct arena *a, size_t bytes, enum thp_mode thp) {
@@ -90,9 +91,8 @@ void host_arena_shrink(struct arena *a, size_t bytes) {
     /* Nobody can reach what lies above any more. */
     if (keep < old) {
         (void)munmap(a->base + keep, old - keep);
-        size_t map_keep = round_up(map_bytes(keep), PAGE);
-        size_t map_old = round_up(map_bytes(old), PAGE);
-        (void)munmap(a->map + map_keep / sizeof *a->map, map_old - map_keep);
+        size_t map_keep = map_bytes(keep);
+        (void)munmap(a->map + map_keep / sizeof *a->map, map_bytes(old) - map_keep);
     }
 }
 
@@ -151,8 +151,7 @@ static bool punch_hole(struct host_backend *h, struct block *b) {
     }
     b->charged = true;
     size_t bytes = granules_bytes(b);
-    void *p = mmap(b->address, bytes, PROT_NONE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    void *p = mmap(b->address, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (p == MAP_FAILED) {
         return false;
     }

@@ -6,7 +6,7 @@
  *
  * The arena is reserved PROT_NONE and advised as a whole, so that the program's own madvise does
  * not split it; blocks become writable one by one, so that the kernel refuses here what it would
- * refuse any allocator. A gap after the last byte keeps a short tail off the huge page that it
+ * refuse any allocator (but not where MAP_NORESERVE was said of the reservation: that sticks). A gap after the last byte keeps a short tail off the huge page that it
  * would waste, and costs two mappings; they are counted, and once the budget is used up blocks are
  * made writable up to the granule, where neighbours merge into one mapping.
  *

@@ -5,9 +5,12 @@
 #define CHUNK (64 * KIB)
 
 void *meta_map(size_t bytes) {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
+    void *p = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
+}
+
+bool meta_allow_writing(void *pages, size_t bytes) {
+    return mprotect(pages, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
 static char *carve(struct meta_records *records) REQUIRES(records->lock) {
@@ -26,8 +29,8 @@ void *meta_record(struct meta_records *records) {
     if (record != NULL) {
         return record;
     }
-    char *chunk = meta_map(CHUNK);
-    if (chunk == NULL) {
+    char *chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (chunk == MAP_FAILED) {
         return NULL;
     }
     lock_acquire(&records->lock);

@@ -11,10 +11,14 @@
 #include "pool/util.h"
 
 /*
- * Zeroed, writable pages that cost memory only where they are touched. NULL when refused.
+ * Zeroed pages, which may be read, and cost nothing until meta_allow_writing. NULL when refused.
  * Thread-safe. mmap(2).
  */
 MUST_CHECK void *meta_map(size_t bytes);
+
+/* Makes whole pages of a meta_map writable, for which the system may have to promise memory. False
+ * when refused. Thread-safe. mprotect(2). */
+MUST_CHECK bool meta_allow_writing(void *pages, size_t bytes);
 
 /* Records of one size, carved from chunks. Zero-initialise, then set record_bytes. */
 struct meta_records {

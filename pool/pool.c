@@ -54,11 +54,15 @@ static struct block *empty_pop(struct bucket *bucket) {
 
 /* ---- acquire and release ---- */
 
+static void count_live(struct pool *p, const struct block *b) REQUIRES(p->lock) {
+    gauge_add(&p->stats.allocated_bytes, block_bytes(b));
+    gauge_add(&p->stats.requested_bytes, b->requested_bytes);
+}
+
 static void hand_out(struct pool *p, struct block *b, size_t bytes) REQUIRES(p->lock) {
     block_set_state(b, BLOCK_LIVE);
     b->requested_bytes = bytes;
-    gauge_add(&p->stats.allocated_bytes, block_bytes(b));
-    gauge_add(&p->stats.requested_bytes, bytes);
+    count_live(p, b);
 }
 
 /*
@@ -308,10 +312,11 @@ void pool_after_fork_in_child(struct pool *p) {
     memset(p->buckets, 0, sizeof p->buckets);
 }
 
-static void adopt_live(struct pool *p, struct block *b) {
+/* Without a write to the record, which the child would have to copy first. */
+static void adopt_live(struct pool *p, const struct block *b) {
     lock_acquire(&p->lock);
     gauge_add(&p->stats.reserved_bytes, block_bytes(b));
-    hand_out(p, b, b->requested_bytes);
+    count_live(p, b);
     stats_add(&p->stats.missed_bytes, b->requested_bytes);
     lock_release(&p->lock);
 }
