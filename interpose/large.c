@@ -43,9 +43,8 @@ struct block *large_acquire(size_t bytes, bool *pass) {
 }
 
 bool large_trim(void) {
-    size_t resident = small_figures().resident;
-    small_purge();
-    return host_drain(&life_host) > 0 || small_figures().resident < resident;
+    bool small = small_purge();
+    return host_drain(&life_host) > 0 || small;
 }
 
 /* ---- memory errors of the program ---- */

@@ -68,7 +68,8 @@ static bool open_pools(void) {
                                  .cache_max = share_bytes(life_options.cache_max, memory),
                                  .memory_limit = memory,
                                  .mappings_limit = system_mappings_limit(),
-                                 .thp = life_options.thp};
+                                 .thp = life_options.thp,
+                                 .give_way = small_purge};
     return sysconf(_SC_PAGESIZE) == PAGE && host_start(&life_host, &config);
 }
 
@@ -133,8 +134,8 @@ static void after_fork_in_child(void) {
 
 /* ---- start and end ---- */
 
-/* When jemalloc cannot map, what we keep idle may be what it lacks. It may hold its own locks here,
- * which rank before ours. */
+/* When jemalloc cannot map, what we keep idle may be what it lacks, as the other way round. It may
+ * hold its own locks here, which rank before ours. */
 static bool give_way(void) {
     return atomic_load(&life) == READY && host_drain(&life_host) > 0;
 }

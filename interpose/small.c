@@ -171,10 +171,6 @@ void small_decay(void) {
     (void)jemalloc_mallctl("arena.4096.decay", NULL, NULL, NULL, 0);
 }
 
-void small_purge(void) {
-    (void)jemalloc_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
-}
-
 static size_t figure(const char *name) {
     size_t n = 0;
     size_t bytes = sizeof n;
@@ -188,6 +184,12 @@ struct small_figures small_figures(void) {
                                   .active = figure("stats.active"),
                                   .resident = figure("stats.resident"),
                                   .mapped = figure("stats.mapped")};
+}
+
+bool small_purge(void) {
+    size_t before = small_figures().resident;
+    (void)jemalloc_mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+    return small_figures().resident < before;
 }
 
 /* ---- fork ---- */

@@ -47,9 +47,11 @@ void small_start(bool (*on_refusal)(void));
 /* Gives back addresses that were never used, so that at most `bytes` stay free. Thread-safe. */
 void small_shrink(size_t bytes);
 
-/* Lets unused memory that has aged go back to the system; or all of it. Thread-safe. */
+/* Lets unused memory that has aged go back to the system. Thread-safe. */
 void small_decay(void);
-void small_purge(void);
+
+/* Gives back all unused memory. False: there was none. Thread-safe. */
+bool small_purge(void);
 
 /* Bytes: in the program's hands, in pages that have such, resident, mapped. */
 struct small_figures {

@@ -9,6 +9,7 @@ bool host_start(struct host *h, const struct host_config *config) {
     h->records.record_bytes = sizeof(struct block);
     h->cache_max = config->cache_max;
     h->memory_limit = config->memory_limit;
+    h->give_way = config->give_way;
     for (unsigned node = 0; node < HOST_NODES; node++) {
         host_backend_init(&h->backends[node], &h->arena, config->thp,
                           config->mappings_limit / 2 / HOST_NODES);
@@ -38,10 +39,16 @@ static void keep_allowance(const struct host *h, struct pool *p, size_t coming) 
     }
 }
 
+/* Everything that nobody uses, ours and others'. False: there was nothing. */
+static bool reclaim_all(struct host *h) {
+    bool others = h->give_way != NULL && h->give_way();
+    return host_drain(h) > 0 || others;
+}
+
 static struct block *fill(struct host *h, struct pool *p, size_t bytes, enum fill_result *result) {
     keep_allowance(h, p, bytes);
     struct block *b = pool_fill(p, bytes, result);
-    if (b == NULL && *result == FILL_REFUSED && host_drain(h) > 0) {
+    if (b == NULL && *result == FILL_REFUSED && reclaim_all(h)) {
         pool_count_retry(p);
         b = pool_fill(p, bytes, result);
     }

@@ -20,6 +20,7 @@ struct host {
     struct meta_records records;
     size_t cache_max;    /* idle bytes kept at most */
     size_t memory_limit; /* what this process may use in all */
+    bool (*give_way)(void);
     struct host_backend backends[HOST_NODES];
     struct pool pools[HOST_NODES];
 };
@@ -30,6 +31,9 @@ struct host_config {
     size_t memory_limit;
     size_t mappings_limit; /* of the process; the pools take half of it at most */
     enum thp_mode thp;
+    /* NULL, or asks others to give memory back when the system refuses it; true if they did. Called
+     * without a lock. */
+    bool (*give_way)(void);
 };
 
 /* Zero-initialised before; once; nobody else may use it yet. False: no addresses are to be had. */
