@@ -31,19 +31,26 @@ static bool map_reaches(struct arena *a, size_t offset) REQUIRES(a->lock) {
     return true;
 }
 
-bool arena_place(struct arena *a, struct block *b) {
+static enum fill_result place(struct arena *a, struct block *b) REQUIRES(a->lock) {
     size_t bytes = round_up(block_bytes(b), GRANULE);
-    lock_acquire(&a->lock);
     size_t offset = a->used;
-    size_t left = size_minus(atomic_load_explicit(&a->bytes, memory_order_relaxed), offset);
-    bool fits = bytes <= left && map_reaches(a, offset + bytes);
-    if (fits) {
-        a->used += bytes;
-        b->address = a->base + offset;
-        enter(a, b, offset / GRANULE, bytes / GRANULE);
+    if (bytes > size_minus(atomic_load_explicit(&a->bytes, memory_order_relaxed), offset)) {
+        return FILL_NO_ADDRESS;
     }
+    if (!map_reaches(a, offset + bytes)) {
+        return FILL_REFUSED;
+    }
+    a->used += bytes;
+    b->address = a->base + offset;
+    enter(a, b, offset / GRANULE, bytes / GRANULE);
+    return FILL_OK;
+}
+
+enum fill_result arena_place(struct arena *a, struct block *b) {
+    lock_acquire(&a->lock);
+    enum fill_result result = place(a, b);
     lock_release(&a->lock);
-    return fits;
+    return result;
 }
 
 struct block *arena_next(const struct arena *a, size_t *cursor) {

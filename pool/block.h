@@ -23,6 +23,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 
+#include "pool/backend.h"
 #include "pool/lock.h"
 #include "pool/util.h"
 
@@ -94,10 +95,10 @@ static inline struct block *arena_find(const struct arena *a, const void *p) {
 }
 
 /*
- * Gives b the next unused addresses, whole granules for its class, and enters it into the map.
- * False, and b as it was, when they are used up. Thread-safe.
+ * Gives b the next unused addresses, whole granules for its class, and enters it into the map. b stays
+ * as it was when they are used up, or the map is refused the memory it needs. Thread-safe.
  */
-MUST_CHECK bool arena_place(struct arena *a, struct block *b) EXCLUDES(a->lock);
+MUST_CHECK enum fill_result arena_place(struct arena *a, struct block *b) EXCLUDES(a->lock);
 
 /* The block at or after *cursor (0 at first), which moves past it; NULL at the end. Fork only. */
 struct block *arena_next(const struct arena *a, size_t *cursor);

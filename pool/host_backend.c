@@ -121,8 +121,11 @@ static bool wants_gap(const struct host_backend *h, const struct block *b) {
 
 static enum fill_result fill(struct backend *self, struct block *b) {
     struct host_backend *h = (struct host_backend *)self;
-    if (b->address == NULL && !arena_place(h->arena, b)) {
-        return FILL_NO_ADDRESS;
+    if (b->address == NULL) {
+        enum fill_result placed = arena_place(h->arena, b);
+        if (placed != FILL_OK) {
+            return placed;
+        }
     }
     if (b->committed) {
         return FILL_OK;

@@ -144,7 +144,7 @@ static bool fill_in(struct text *t, const char **p, char *const *environment) {
 
 static bool fill_in_all(struct text *t, const char *p, char *const *environment) {
     bool filled = true;
-    while (*p != '\0' && filled) {
+    while (filled && *p != '\0') {
         size_t plain = strcspn(p, "%");
         filled = append(t, p, plain);
         p += plain;

@@ -277,11 +277,12 @@ static void mark_wiped(struct pool *p, struct block *b) REQUIRES(p->lock) {
 /* A block that kept the mark would be lost on the next child of the program, data and all: where the
  * mark does not come off, the block is retired, MOVING for ever. */
 static void unmark_wiped(struct pool *p, struct block *b) REQUIRES(p->lock) {
-    if (b->wiped_on_fork && !p->backend->wipe_on_fork(p->backend, b, false)) {
-        idle_remove(p, b, BLOCK_MOVING);
-        gauge_sub(&p->stats.reserved_bytes, block_bytes(b));
+    if (!b->wiped_on_fork || p->backend->wipe_on_fork(p->backend, b, false)) {
+        b->wiped_on_fork = false;
+        return;
     }
-    b->wiped_on_fork = false;
+    idle_remove(p, b, BLOCK_MOVING);
+    gauge_sub(&p->stats.reserved_bytes, block_bytes(b));
 }
 
 /* From pool_before_fork on nobody else can touch the lists: the lock is held. */
