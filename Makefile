@@ -57,17 +57,19 @@ TEST_FLAGS   := -std=c11 -D_GNU_SOURCE -I. -g -Wall -Wextra -Wshadow -Werror -pt
 UNIT_FLAGS   := $(TEST_FLAGS) -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 STRESS_FLAGS := $(TEST_FLAGS) -O1 -fsanitize=thread
 TESTS        := $(BUILD)/tests
+# The system calls that tests/pool/inject.c can make fail.
+WRAPPED      := mmap munmap mprotect madvise prctl write open
 
 UNIT     := $(TESTS)/pool/tests
 STRESS   := $(patsubst tests/stress/%.c,$(TESTS)/stress/%,$(wildcard tests/stress/*.c))
 PRELOAD  := $(TESTS)/preload/tests $(TESTS)/preload/subject $(TESTS)/preload/subject_cxx \
             $(patsubst tests/preload/%.c,$(TESTS)/preload/%.so,$(wildcard tests/preload/lib_*.c))
 PROGRAMS := $(patsubst tests/bench/%.c,$(TESTS)/bench/%,$(wildcard tests/bench/*.c))
-HEADERS  := $(wildcard pool/*.h pool/*.def tests/*/*.h)
+HEADERS  := $(wildcard pool/*.h pool/*.def tests/*/*.h tests/*/*.def)
 
 $(UNIT): $(wildcard tests/pool/*.c pool/*.c) $(HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) -o $@ $(filter %.c,$^) -lcriterion
+	$(CC) $(UNIT_FLAGS) $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(filter %.c,$^) -lcriterion
 
 $(STRESS): $(TESTS)/stress/%: tests/stress/%.c $(wildcard pool/*.c) $(HEADERS)
 	@mkdir -p $(@D)
@@ -83,7 +85,7 @@ $(TESTS)/preload/subject: $(wildcard tests/preload/subject*.c) $(HEADERS)
 
 $(TESTS)/preload/subject_cxx: tests/preload/subject_cxx.cc
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O1 -g -fno-builtin -Wall -Wextra -Werror -pthread -o $@ $<
+	$(CXX) -std=c++17 -O1 -g -fno-builtin -fsized-deallocation -Wall -Wextra -Werror -pthread -o $@ $<
 
 $(TESTS)/preload/lib_%.so: tests/preload/lib_%.c
 	@mkdir -p $(@D)

@@ -1,0 +1,183 @@
+#include "tests/preload/subject.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct behaviour {
+    const char *name;
+    void (*run)(void);
+};
+
+static const struct behaviour behaviours[] = {
+#define SUBJECT_SAME(group, name) {#name, name},
+#define SUBJECT_OURS(group, name) {#name, name},
+#define SUBJECT(name) {#name, name},
+#include "tests/preload/subject.def"
+#undef SUBJECT_SAME
+#undef SUBJECT_OURS
+#undef SUBJECT
+};
+
+char **subject_arguments;
+
+void check(bool holds, const char *what, const char *file, int line) {
+    if (!holds) {
+        dprintf(STDERR_FILENO, "%s:%d: not so: %s\n", file, line, what);
+        _exit(1);
+    }
+}
+
+void tell(const char *name, size_t n) {
+    dprintf(STDOUT_FILENO, "%s=%zu\n", name, n);
+}
+
+size_t opaque(size_t n) {
+    return n;
+}
+
+void *opaque_pointer(void *p) {
+    return p;
+}
+
+/* ---- contents ---- */
+
+static uint64_t word_at(size_t i, uint64_t seed) {
+    return (seed + i) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static void fill_words(uint64_t *words, size_t first, size_t count, uint64_t seed) {
+    for (size_t i = 0; i < count; i++) {
+        words[i] = word_at(first + i, seed);
+    }
+}
+
+void fill(void *p, size_t bytes, uint64_t seed) {
+    size_t whole = bytes / sizeof(uint64_t);
+    uint64_t last = word_at(whole, seed);
+    fill_words(p, 0, whole, seed);
+    memcpy((uint64_t *)p + whole, &last, bytes % sizeof last);
+}
+
+bool is_filled(const void *p, size_t bytes, uint64_t seed) {
+    const uint64_t *words = p;
+    size_t whole = bytes / sizeof *words;
+    uint64_t last = word_at(whole, seed);
+    for (size_t i = 0; i < whole; i++) {
+        if (words[i] != word_at(i, seed)) {
+            return false;
+        }
+    }
+    return memcmp(words + whole, &last, bytes % sizeof last) == 0;
+}
+
+bool is_zero(const void *p, size_t bytes) {
+    const char *text = p;
+    return bytes == 0 || (text[0] == 0 && memcmp(text, text + 1, bytes - 1) == 0);
+}
+
+void touch(void *p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += PAGE) {
+        ((volatile char *)p)[i] = 1;
+    }
+}
+
+void *get(size_t bytes) {
+    void *p = malloc(bytes);
+    CHECK(p != NULL);
+    return p;
+}
+
+void *get_touched(size_t bytes) {
+    void *p = get(bytes);
+    touch(p, bytes);
+    return p;
+}
+
+/* ---- this process ---- */
+
+/* The number behind `label` in a file of /proc. */
+static size_t number_in(const char *path, const char *label) {
+    static char text[64 * 1024];
+    FILE *file = fopen(path, "r");
+    CHECK(file != NULL);
+    size_t length = fread(text, 1, sizeof text - 1, file);
+    (void)fclose(file);
+    text[length] = '\0';
+    const char *at = strstr(text, label);
+    CHECK(at != NULL);
+    return strtoull(at + strlen(label), NULL, 10);
+}
+
+size_t resident_bytes(void) {
+    return number_in("/proc/self/status", "VmRSS:") * KIB;
+}
+
+size_t address_bytes(void) {
+    return number_in("/proc/self/status", "VmSize:") * KIB;
+}
+
+size_t thread_count(void) {
+    return number_in("/proc/self/status", "Threads:");
+}
+
+size_t page_faults(void) {
+    struct rusage usage;
+    CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+    return (size_t)usage.ru_minflt;
+}
+
+size_t mapping_count(void) {
+    FILE *file = fopen("/proc/self/maps", "r");
+    CHECK(file != NULL);
+    size_t n = 0;
+    for (int c = getc(file); c != EOF; c = getc(file)) {
+        n += c == '\n';
+    }
+    (void)fclose(file);
+    return n;
+}
+
+int in_child(void (*body)(void)) {
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        body();
+        _exit(0);
+    }
+    int status = 0;
+    CHECK(waitpid(pid, &status, 0) == pid);
+    return status;
+}
+
+void *function_named(const char *name) {
+    void *function = dlsym(RTLD_DEFAULT, name);
+    if (function == NULL) {
+        dprintf(STDERR_FILENO, "%s: no such function\n", name);
+        _exit(1);
+    }
+    return function;
+}
+
+bool run_behaviour(char **words) {
+    subject_arguments = words + 1;
+    for (size_t i = 0; i < sizeof behaviours / sizeof *behaviours; i++) {
+        if (strcmp(behaviours[i].name, words[0]) == 0) {
+            behaviours[i].run();
+            return true;
+        }
+    }
+    return false;
+}
+
+int main(int argc, char **argv) {
+    if (argc >= 2 && run_behaviour(argv + 1)) {
+        return 0;
+    }
+    dprintf(STDERR_FILENO, "usage: subject BEHAVIOUR [ARGUMENT ...]\n");
+    return 2;
+}
