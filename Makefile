@@ -9,6 +9,9 @@ CC     ?= cc
 PREFIX ?= /usr/local
 BUILD  ?= build
 
+# make V=1 shows the commands, otherwise only what they make.
+quiet = $(if $(V),,@echo '  $@';)
+
 JEMALLOC_ARCHIVE ?= $(firstword $(wildcard $(addsuffix /libjemalloc_pic.a,/usr/lib/* /usr/lib /usr/lib64 /usr/local/lib)))
 
 # ---- the library ----
@@ -40,16 +43,16 @@ LIBRARY := $(BUILD)/libbigmalloc.so
 all: $(LIBRARY)
 
 $(LIBRARY): $(OBJECTS) $(BUILD)/libjemalloc.a interpose/exports.map
-	$(CC) $(LIBRARY_FLAGS) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $(OBJECTS) $(BUILD)/libjemalloc.a
+	$(quiet)$(CC) $(LIBRARY_FLAGS) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $(OBJECTS) $(BUILD)/libjemalloc.a
 
 $(OBJECTS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(LIBRARY_FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(quiet)$(CC) $(LIBRARY_FLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libjemalloc.a: $(JEMALLOC_ARCHIVE) scripts/bundle-jemalloc
 	@mkdir -p $(@D)
 	@test -n "$(JEMALLOC_ARCHIVE)" || { echo 'libjemalloc_pic.a is missing: scripts/bootstrap build' >&2; exit 1; }
-	scripts/bundle-jemalloc $(JEMALLOC_ARCHIVE) $@
+	$(quiet)scripts/bundle-jemalloc $(JEMALLOC_ARCHIVE) $@
 
 # ---- tests ----
 
@@ -69,31 +72,31 @@ HEADERS  := $(wildcard pool/*.h pool/*.def tests/*/*.h tests/*/*.def)
 
 $(UNIT): $(wildcard tests/pool/*.c pool/*.c) $(HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_FLAGS) $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(filter %.c,$^) -lcriterion
+	$(quiet)$(CC) $(UNIT_FLAGS) $(WRAPPED:%=-Wl,--wrap=%) -o $@ $(filter %.c,$^) -lcriterion
 
 $(STRESS): $(TESTS)/stress/%: tests/stress/%.c $(wildcard pool/*.c) $(HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(STRESS_FLAGS) -o $@ $(filter %.c,$^)
+	$(quiet)$(CC) $(STRESS_FLAGS) -o $@ $(filter %.c,$^)
 
 $(TESTS)/preload/tests: $(wildcard tests/preload/test_*.c) tests/preload/child.c $(HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(TEST_FLAGS) -O1 -o $@ $(filter %.c,$^) -lcriterion
+	$(quiet)$(CC) $(TEST_FLAGS) -O1 -o $@ $(filter %.c,$^) -lcriterion
 
 $(TESTS)/preload/subject: $(wildcard tests/preload/subject*.c) $(HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(TEST_FLAGS) -O1 -fno-builtin -o $@ $(filter %.c,$^) -ldl
+	$(quiet)$(CC) $(TEST_FLAGS) -O1 -fno-builtin -o $@ $(filter %.c,$^) -ldl
 
 $(TESTS)/preload/subject_cxx: tests/preload/subject_cxx.cc
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O1 -g -fno-builtin -fsized-deallocation -Wall -Wextra -Werror -pthread -o $@ $<
+	$(quiet)$(CXX) -std=c++17 -O1 -g -fno-builtin -fsized-deallocation -Wall -Wextra -Werror -pthread -o $@ $<
 
 $(TESTS)/preload/lib_%.so: tests/preload/lib_%.c
 	@mkdir -p $(@D)
-	$(CC) $(TEST_FLAGS) -O1 -fno-builtin -fPIC -shared -o $@ $<
+	$(quiet)$(CC) $(TEST_FLAGS) -O1 -fno-builtin -fPIC -shared -o $@ $<
 
 $(PROGRAMS): $(TESTS)/bench/%: tests/bench/%.c $(HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(TEST_FLAGS) -O2 -o $@ $<
+	$(quiet)$(CC) $(TEST_FLAGS) -O2 -o $@ $<
 
 # What is built for a target comes after what it needs is installed, hence the second make.
 check:

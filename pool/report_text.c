@@ -59,7 +59,7 @@ static void write_gauge(struct writer *w, const char *name, const struct gauge *
     write_bytes_column(w, gauge_current(g), NUMBER_COLUMNS);
     write_bytes_column(w, stats_read(&g->peak), NUMBER_COLUMNS);
     write_bytes_column(w, stats_read(&g->allocated), NUMBER_COLUMNS);
-    write_bytes_column(w, stats_read(&g->freed), NUMBER_COLUMNS);
+    write_bytes(w, stats_read(&g->freed));
     write_char(w, '\n');
 }
 
