@@ -54,13 +54,6 @@ static void say_complaints(void) {
     writer_flush(&complaints);
 }
 
-static void say_no_pools(void) {
-    write_text(
-        &complaints,
-        "bigmalloc: no addresses to be had, or pages not of 4 KiB: no pools, only jemalloc\n");
-    say_complaints();
-}
-
 static bool open_pools(void) {
     size_t memory = system_memory_limit();
     size_t share = system_address_share(system_address_limit());
@@ -75,12 +68,13 @@ static bool open_pools(void) {
 
 static bool load(void) {
     atomic_store(&life_threshold, SIZE_MAX);
+    say_complaints();
     if (!open_pools()) {
-        say_no_pools();
+        write_text(&complaints, "bigmalloc: no addresses to be had, or pages not of 4 KiB: "
+                                "no pools, only jemalloc\n");
         atomic_store(&life, EXITING);
         return false;
     }
-    say_complaints();
     if (life_options.stats != STATS_OFF) {
         signal_watch(life_options.stats_signal);
     }
@@ -168,4 +162,5 @@ __attribute__((constructor(101))) static void start(int argc, char **argv, char 
 __attribute__((destructor)) static void stop(void) {
     atomic_store(&life_threshold, SIZE_MAX);
     dump_at_exit();
+    atomic_store(&life, EXITING);
 }
