@@ -72,6 +72,7 @@ static bool load(void) {
     if (!open_pools()) {
         write_text(&complaints, "bigmalloc: no addresses to be had, or pages not of 4 KiB: "
                                 "no pools, only jemalloc\n");
+        say_complaints();
         atomic_store(&life, EXITING);
         return false;
     }
