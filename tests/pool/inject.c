@@ -1,0 +1,104 @@
+#include "tests/pool/inject.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+struct inject inject;
+
+void inject_failures(enum call call, size_t from, size_t count) {
+    inject.calls[call] = 0;
+    inject.fail_from[call] = from;
+    inject.fail_count[call] = count;
+}
+
+void inject_nothing(void) {
+    inject = (struct inject){0};
+}
+
+static bool refuse(void) {
+    errno = inject.error != 0 ? inject.error : ENOMEM;
+    return true;
+}
+
+static bool fails(enum call call) {
+    size_t n = ++inject.calls[call];
+    size_t from = inject.fail_from[call];
+    return from != 0 && n >= from && n - from < inject.fail_count[call] && refuse();
+}
+
+/* The linker gives the names: __wrap_X takes the calls of X, __real_X is X. */
+void *__real_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset);
+int __real_munmap(void *address, size_t bytes);
+int __real_mprotect(void *address, size_t bytes, int protection);
+int __real_madvise(void *address, size_t bytes, int advice);
+int __real_prctl(int option, ...);
+ssize_t __real_write(int fd, const void *bytes, size_t count);
+int __real_open(const char *path, int flags, ...);
+
+void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset);
+int __wrap_munmap(void *address, size_t bytes);
+int __wrap_mprotect(void *address, size_t bytes, int protection);
+int __wrap_madvise(void *address, size_t bytes, int advice);
+int __wrap_prctl(int option, ...);
+ssize_t __wrap_write(int fd, const void *bytes, size_t count);
+int __wrap_open(const char *path, int flags, ...);
+
+void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+    bool too_large = inject.mmap_largest != 0 && bytes > inject.mmap_largest && refuse();
+    if (fails(CALL_MMAP) || too_large) {
+        return MAP_FAILED;
+    }
+    return __real_mmap(address, bytes, protection, flags, fd, offset);
+}
+
+int __wrap_munmap(void *address, size_t bytes) {
+    return fails(CALL_MUNMAP) ? -1 : __real_munmap(address, bytes);
+}
+
+int __wrap_mprotect(void *address, size_t bytes, int protection) {
+    return fails(CALL_MPROTECT) ? -1 : __real_mprotect(address, bytes, protection);
+}
+
+int __wrap_madvise(void *address, size_t bytes, int advice) {
+    bool counts = inject.madvise_advice == 0 || inject.madvise_advice == advice;
+    return counts && fails(CALL_MADVISE) ? -1 : __real_madvise(address, bytes, advice);
+}
+
+int __wrap_prctl(int option, ...) {
+    va_list arguments;
+    va_start(arguments, option);
+    unsigned long a[4];
+    for (int i = 0; i < 4; i++) {
+        a[i] = va_arg(arguments, unsigned long);
+    }
+    va_end(arguments);
+    return fails(CALL_PRCTL) ? -1 : __real_prctl(option, a[0], a[1], a[2], a[3]);
+}
+
+ssize_t __wrap_write(int fd, const void *bytes, size_t count) {
+    if (fails(CALL_WRITE)) {
+        return -1;
+    }
+    return __real_write(fd, bytes,
+                        inject.write_most != 0 ? size_min(count, inject.write_most) : count);
+}
+
+int __wrap_open(const char *path, int flags, ...) {
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    char below[4096];
+    bool is_system = strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/sys/", 5) == 0;
+    if (inject.root != NULL && is_system) {
+        (void)snprintf(below, sizeof below, "%s%s", inject.root, path);
+        path = below;
+    }
+    return __real_open(path, flags, mode);
+}

@@ -1,0 +1,41 @@
+/*
+ * inject.h - system calls of the library that fail, or see other files, as a test wishes.
+ *
+ * The test program is linked with -Wl,--wrap=NAME for every call of this table, so that a call from
+ * the library or from a test arrives here first.
+ */
+#ifndef TESTS_POOL_INJECT_H
+#define TESTS_POOL_INJECT_H
+
+#include "pool/util.h"
+
+enum call {
+    CALL_MMAP,
+    CALL_MUNMAP,
+    CALL_MPROTECT,
+    CALL_MADVISE,
+    CALL_PRCTL,
+    CALL_WRITE,
+    CALLS
+};
+
+struct inject {
+    size_t calls[CALLS];     /* so far */
+    size_t fail_from[CALLS]; /* the first that fails, 1 for the next; 0: none */
+    size_t fail_count[CALLS];
+    int error;           /* the errno of failures; 0: ENOMEM */
+    size_t mmap_largest; /* longer ones are refused; 0: no limit */
+    int madvise_advice;  /* only this advice is counted and fails; 0: any */
+    size_t write_most;   /* a write takes so many bytes at most; 0: no limit */
+    const char *root;    /* files below /proc and /sys are opened below this; NULL: as usual */
+};
+
+extern struct inject inject;
+
+/* Lets call number `from`, counted from now, and `count - 1` more of that kind fail. */
+void inject_failures(enum call call, size_t from, size_t count);
+
+/* All calls work again, and none has been counted. */
+void inject_nothing(void);
+
+#endif

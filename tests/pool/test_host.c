@@ -1,0 +1,430 @@
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "pool/host.h"
+#include "tests/pool/inject.h"
+#include "tests/pool/memory.h"
+
+static struct host host;
+
+static void start_with(struct host_config config) {
+    inject_nothing();
+    cr_assert(host_start(&host, &config));
+}
+
+static void start(void) {
+    start_with((struct host_config){.addresses = 1 * GIB,
+                                    .cache_max = SIZE_MAX,
+                                    .memory_limit = SIZE_MAX,
+                                    .mappings_limit = 1000,
+                                    .thp = THP_AUTO});
+}
+
+static void stop(void) {
+    inject_nothing();
+    cr_expect(pool_is_valid(&host.pools[0]));
+}
+
+TestSuite(host, .init = start, .fini = stop);
+TestSuite(host_fork, .init = start, .fini = stop);
+
+static struct stats *stats(void) {
+    return &host.pools[0].stats;
+}
+
+static struct block *acquire(size_t bytes) {
+    enum fill_result result = FILL_OK;
+    struct block *b = host_acquire(&host, bytes, &result);
+    cr_assert(not(eq(ptr, b, NULL)));
+    return b;
+}
+
+static void release(struct block *b, uint64_t now_ms) {
+    cr_assert(host_release(&host, b, now_ms));
+}
+
+static void use(struct block *b, char value) {
+    memset(b->address, value, b->requested_bytes);
+}
+
+/* ---- how much may stay idle ---- */
+
+Test(host_allowance, is_what_the_option_says_while_there_is_room) {
+    cr_expect(eq(sz, host_idle_allowance(80, 1000, 0), 80));
+    cr_expect(eq(sz, host_idle_allowance(80, 1000, 820), 80));
+    cr_expect(eq(sz, host_idle_allowance(0, 1000, 0), 0));
+    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, SIZE_MAX, 0), SIZE_MAX - SIZE_MAX / 10));
+}
+
+Test(host_allowance, leaves_a_tenth_of_the_limit_to_others) {
+    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 1000, 0), 900));
+    cr_expect(eq(sz, host_idle_allowance(80, 1000, 821), 79));
+    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 1000, 899), 1));
+}
+
+Test(host_allowance, is_nothing_once_what_is_live_comes_near_the_limit) {
+    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 1000, 900), 0));
+    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 1000, 5000), 0));
+    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 0, 0), 0));
+}
+
+/* ---- acquire and release ---- */
+
+Test(host, gives_fresh_memory_first_and_the_same_again) {
+    struct block *b = acquire(8 * MIB);
+    cr_expect(is_all(b->address, 8 * MIB, 0));
+    cr_expect(arena_owns(&host.arena, b->address));
+    cr_expect(eq(ptr, arena_find(&host.arena, b->address + 8 * MIB - 1), b));
+    use(b, 7);
+    release(b, 1);
+    cr_expect(eq(ptr, acquire(8 * MIB), b));
+    cr_expect(is_all(b->address, 8 * MIB, 7), "its pages are still warm");
+}
+
+Test(host, releases_a_block_only_once) {
+    struct block *b = acquire(8 * MIB);
+    release(b, 1);
+    cr_expect(not(host_release(&host, b, 2)));
+}
+
+Test(host, drains_all_that_is_idle_and_says_how_much) {
+    struct block *a = acquire(8 * MIB);
+    struct block *b = acquire(1 * MIB);
+    struct block *live = acquire(2 * MIB);
+    use(a, 1);
+    use(live, 2);
+    release(a, 1);
+    release(b, 2);
+    cr_expect(eq(sz, host_drain(&host), 9 * MIB));
+    cr_expect(eq(sz, resident_bytes(a->address, 8 * MIB), 0));
+    cr_expect(is_all(live->address, 2 * MIB, 2));
+    cr_expect(eq(sz, host_drain(&host), 0));
+}
+
+Test(host, a_refused_request_makes_it_give_back_idle_memory_and_try_again) {
+    struct block *idle = acquire(64 * MIB);
+    release(idle, 1);
+    inject_failures(CALL_MPROTECT, 1, 1);
+    struct block *b = acquire(8 * MIB);
+    inject_nothing();
+    cr_expect(is_writable(b->address));
+    cr_expect(eq(int, block_state(idle), BLOCK_EMPTY));
+    cr_expect(eq(sz, stats_read(&stats()->oom_retries), 1));
+    cr_expect(eq(sz, stats_read(&stats()->failures), 0));
+}
+
+Test(host, a_request_refused_twice_fails_and_is_counted) {
+    release(acquire(64 * MIB), 1);
+    enum fill_result result = FILL_OK;
+    inject_failures(CALL_MPROTECT, 1, 2);
+    cr_expect(eq(ptr, host_acquire(&host, 8 * MIB, &result), NULL));
+    inject_nothing();
+    cr_expect(eq(int, result, FILL_REFUSED));
+    cr_expect(eq(sz, stats_read(&stats()->oom_retries), 1));
+    cr_expect(eq(sz, stats_read(&stats()->failures), 1));
+    cr_expect(is_writable(acquire(8 * MIB)->address), "later there is memory again");
+}
+
+Test(host, a_refused_request_with_nothing_to_give_back_is_not_tried_again) {
+    enum fill_result result = FILL_OK;
+    (void)acquire(1 * MIB);
+    inject_failures(CALL_MPROTECT, 1, 1);
+    cr_expect(eq(ptr, host_acquire(&host, 8 * MIB, &result), NULL));
+    cr_expect(eq(sz, inject.calls[CALL_MPROTECT], 1));
+    cr_expect(eq(int, result, FILL_REFUSED));
+    cr_expect(eq(sz, stats_read(&stats()->oom_retries), 0));
+    cr_expect(eq(sz, stats_read(&stats()->failures), 1));
+}
+
+static size_t asked;
+static bool others_had_some;
+
+static bool give_way(void) {
+    asked++;
+    return others_had_some;
+}
+
+Test(host, a_refused_request_is_tried_again_when_others_give_way) {
+    host.give_way = give_way;
+    others_had_some = true;
+    (void)acquire(1 * MIB);
+    inject_failures(CALL_MPROTECT, 1, 1);
+    (void)acquire(8 * MIB);
+    inject_nothing();
+    cr_expect(eq(sz, asked, 1));
+    cr_expect(eq(sz, stats_read(&stats()->oom_retries), 1));
+}
+
+Test(host, a_refused_request_fails_when_nobody_has_anything_to_give) {
+    enum fill_result result = FILL_OK;
+    host.give_way = give_way;
+    (void)acquire(1 * MIB);
+    inject_failures(CALL_MPROTECT, 1, 1);
+    cr_expect(eq(ptr, host_acquire(&host, 8 * MIB, &result), NULL));
+    inject_nothing();
+    cr_expect(eq(sz, asked, 1));
+    cr_expect(eq(sz, stats_read(&stats()->failures), 1));
+}
+
+Test(host, gives_back_its_own_idle_memory_also_where_others_gave_way) {
+    host.give_way = give_way;
+    others_had_some = true;
+    struct block *idle = acquire(64 * MIB);
+    release(idle, 1);
+    inject_failures(CALL_MPROTECT, 1, 1);
+    (void)acquire(8 * MIB);
+    inject_nothing();
+    cr_expect(eq(int, block_state(idle), BLOCK_EMPTY));
+}
+
+Test(host, nobody_is_asked_to_give_way_to_a_request_beyond_the_addresses) {
+    enum fill_result result = FILL_OK;
+    host.give_way = give_way;
+    cr_expect(eq(ptr, host_acquire(&host, 2 * GIB, &result), NULL));
+    cr_expect(eq(int, result, FILL_NO_ADDRESS));
+    cr_expect(eq(sz, asked, 0));
+}
+
+Test(host, a_request_beyond_the_addresses_keeps_what_is_idle) {
+    struct block *idle = acquire(512 * MIB);
+    release(idle, 1);
+    enum fill_result result = FILL_OK;
+    cr_expect(eq(ptr, host_acquire(&host, 1 * GIB, &result), NULL));
+    cr_expect(eq(int, result, FILL_NO_ADDRESS));
+    cr_expect(eq(int, block_state(idle), BLOCK_IDLE));
+    cr_expect(eq(sz, stats_read(&stats()->failures), 1));
+}
+
+Test(host, release_preserves_errno_also_when_it_gives_memory_back) {
+    struct block *b = acquire(8 * MIB);
+    host.cache_max = 0;
+    errno = 66;
+    inject_failures(CALL_MMAP, 1, 1);
+    inject_failures(CALL_MADVISE, 1, 1);
+    release(b, 1);
+    cr_expect(eq(int, errno, 66));
+    cr_expect(gt(sz, inject.calls[CALL_MMAP] + inject.calls[CALL_MADVISE], 0));
+}
+
+Test(host, without_addresses_does_not_start) {
+    static struct host other;
+    struct host_config config = {.addresses = 1 * GIB};
+    inject_failures(CALL_MMAP, 1, 100);
+    cr_expect(not(host_start(&other, &config)));
+    inject_nothing();
+    cr_expect(not(arena_owns(&other.arena, NULL)));
+    cr_expect(host_start(&other, &config), "and a second try is as good as the first");
+}
+
+/* ---- the cap ---- */
+
+Test(host, a_release_over_the_cap_gives_back_the_oldest) {
+    host.cache_max = 10 * MIB;
+    struct block *a = acquire(8 * MIB);
+    struct block *b = acquire(1 * MIB);
+    struct block *c = acquire(4 * MIB);
+    release(b, 1);
+    release(a, 2);
+    cr_expect(eq(int, block_state(b), BLOCK_IDLE), "9 MiB are not over 10");
+    release(c, 3);
+    cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
+    cr_expect(eq(int, block_state(a), BLOCK_EMPTY), "12 MiB without b still are");
+    cr_expect(eq(int, block_state(c), BLOCK_IDLE));
+}
+
+Test(host, exactly_the_cap_may_stay) {
+    host.cache_max = 9 * MIB;
+    struct block *a = acquire(8 * MIB);
+    struct block *b = acquire(1 * MIB);
+    release(a, 1);
+    release(b, 2);
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 9 * MIB));
+}
+
+Test(host, with_a_cap_of_nothing_keeps_nothing) {
+    host.cache_max = 0;
+    struct block *b = acquire(8 * MIB);
+    use(b, 7);
+    release(b, 1);
+    cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
+    cr_expect(eq(sz, resident_bytes(b->address, 8 * MIB), 0));
+}
+
+Test(host, makes_room_below_the_limit_before_it_asks_for_fresh_memory) {
+    host.memory_limit = 100 * MIB; /* 90 for live and idle */
+    struct block *idle = acquire(32 * MIB);
+    release(idle, 1);
+    struct block *b = acquire(56 * MIB);
+    cr_expect(eq(int, block_state(idle), BLOCK_IDLE), "88 MiB in all");
+    release(b, 2);
+    cr_assert(eq(ptr, acquire(56 * MIB), b));
+    (void)acquire(8 * MIB);
+    cr_expect(eq(int, block_state(idle), BLOCK_EMPTY));
+    cr_expect(le(sz, stats_read(&stats()->reserved_bytes.peak), 90 * MIB));
+}
+
+Test(host, a_hit_gives_nothing_back) {
+    struct block *a = acquire(8 * MIB);
+    struct block *b = acquire(1 * MIB);
+    release(a, 1);
+    release(b, 2);
+    host.cache_max = 0;
+    cr_expect(eq(ptr, acquire(1 * MIB), b));
+    cr_expect(eq(int, block_state(a), BLOCK_IDLE));
+}
+
+/* ---- a real fork ---- */
+
+static struct block *live;
+static struct block *idle;
+
+/* in_child begins with the child's own handler, as pthread_atfork would have it. */
+static bool fork_with(bool (*in_child)(void)) {
+    host_before_fork(&host);
+    bool result = true_in_child(in_child);
+    host_after_fork_in_parent(&host);
+    return result;
+}
+
+static void prepare_idle(size_t bytes) {
+    live = acquire(8 * MIB);
+    idle = acquire(bytes);
+    use(live, 1);
+    use(idle, 2);
+    release(idle, 1);
+}
+
+static void prepare(void) {
+    prepare_idle(5 * MIB);
+}
+
+static bool child_owns_live_blocks_and_no_idle_one(void) {
+    host_after_fork_in_child(&host);
+    return pool_is_valid(&host.pools[0]) && is_all(live->address, 8 * MIB, 1) &&
+           block_state(live) == BLOCK_LIVE && block_state(idle) == BLOCK_EMPTY &&
+           resident_bytes(idle->address, 5 * MIB) == 0 && pool_idle_bytes(&host.pools[0]) == 0 &&
+           gauge_current(&stats()->reserved_bytes) == 8 * MIB;
+}
+
+Test(host_fork, leaves_a_child_the_live_blocks_and_no_idle_memory) {
+    prepare();
+    cr_expect(fork_with(child_owns_live_blocks_and_no_idle_one));
+    cr_expect(is_all(live->address, 8 * MIB, 1));
+    cr_expect(is_all(idle->address, 5 * MIB, 2), "the parent's pages are as warm as before");
+    cr_expect(eq(ptr, acquire(5 * MIB), idle));
+}
+
+static bool child_allocates_as_ever(void) {
+    enum fill_result result = FILL_OK;
+    host_after_fork_in_child(&host);
+    struct block *b = host_acquire(&host, 5 * MIB, &result);
+    bool zero = b == idle && is_all(b->address, 5 * MIB, 0);
+    use(b, 3);
+    struct block *fresh = host_acquire(&host, 16 * MIB, &result);
+    use(fresh, 4);
+    return zero && host_release(&host, live, 1) && host_release(&host, b, 2) &&
+           !host_release(&host, live, 3) && host_acquire(&host, 5 * MIB, &result) == b &&
+           is_all(b->address, 5 * MIB, 3) && is_all(fresh->address, 16 * MIB, 4) &&
+           host_drain(&host) == 8 * MIB && pool_is_valid(&host.pools[0]);
+}
+
+Test(host_fork, a_child_allocates_and_releases_as_ever) {
+    prepare();
+    cr_expect(fork_with(child_allocates_as_ever));
+    cr_expect(is_all(live->address, 8 * MIB, 1));
+}
+
+static bool grandchild_finds_the_data_of_its_parent(void) {
+    host_after_fork_in_child(&host);
+    return is_all(idle->address, 5 * MIB, 3) && is_all(live->address, 8 * MIB, 1) &&
+           pool_is_valid(&host.pools[0]);
+}
+
+static bool child_forks_again(void) {
+    enum fill_result result = FILL_OK;
+    host_after_fork_in_child(&host);
+    struct block *b = host_acquire(&host, 5 * MIB, &result);
+    use(b, 3);
+    host_before_fork(&host);
+    bool good = b == idle && true_in_child(grandchild_finds_the_data_of_its_parent);
+    host_after_fork_in_parent(&host);
+    return good && is_all(b->address, 5 * MIB, 3);
+}
+
+Test(host_fork, a_grandchild_finds_what_the_child_wrote_into_a_wiped_block) {
+    prepare();
+    cr_expect(fork_with(child_forks_again));
+}
+
+static bool no_block_in_use_is_marked(void) {
+    enum fill_result result = FILL_OK;
+    host_after_fork_in_child(&host);
+    inject_nothing();
+    for (int i = 0; i < 4; i++) {
+        struct block *b = host_acquire(&host, 4 * MIB, &result);
+        if (b == NULL || has_flag(b->address, "wf")) {
+            return false;
+        }
+    }
+    return pool_is_valid(&host.pools[0]);
+}
+
+Test(host_fork, marks_that_do_not_come_off_cost_no_data_anywhere) {
+    prepare_idle(4 * MIB);
+    inject.madvise_advice = MADV_KEEPONFORK;
+    inject_failures(CALL_MADVISE, 1, SIZE_MAX);
+    cr_expect(fork_with(no_block_in_use_is_marked));
+    inject_nothing();
+    cr_expect(pool_is_valid(&host.pools[0]));
+    struct block *b = acquire(4 * MIB);
+    cr_expect(not(has_flag(b->address, "wf")), "a block in use would be zero in the next child");
+}
+
+/* Neither does the mark come off, nor is a hole to be had, which would take it away. */
+static void prepare_a_mark_that_stays(void) {
+    prepare_idle(4 * MIB);
+    host.backends[0].mappings_budget = 0;
+    inject.madvise_advice = MADV_KEEPONFORK;
+    inject_failures(CALL_MADVISE, 1, SIZE_MAX);
+}
+
+Test(host_fork, a_child_that_cannot_take_a_mark_off_uses_other_blocks) {
+    prepare_a_mark_that_stays();
+    cr_expect(fork_with(no_block_in_use_is_marked));
+}
+
+Test(host_fork, a_block_retired_by_the_parent_is_not_used_by_a_later_child_either) {
+    prepare_a_mark_that_stays();
+    cr_expect(fork_with(no_block_in_use_is_marked));
+    cr_expect(fork_with(no_block_in_use_is_marked), "the second child");
+}
+
+Test(host_fork, without_marks_a_child_is_as_good_and_only_copies_more) {
+    prepare();
+    inject.madvise_advice = MADV_WIPEONFORK;
+    inject_failures(CALL_MADVISE, 1, SIZE_MAX);
+    cr_expect(fork_with(child_owns_live_blocks_and_no_idle_one));
+    inject_nothing();
+    cr_expect(is_all(idle->address, 5 * MIB, 2));
+}
+
+static bool true_with_locks_free(void) {
+    host_after_fork_in_child(&host);
+    return host.arena.lock.state == LOCK_FREE && host.records.lock.state == LOCK_FREE &&
+           host.pools[0].lock.state == LOCK_FREE;
+}
+
+Test(host_fork, takes_every_lock_and_frees_it_on_both_sides) {
+    host_before_fork(&host);
+    cr_expect(eq(u32, host.arena.lock.state, LOCK_HELD));
+    cr_expect(eq(u32, host.records.lock.state, LOCK_HELD));
+    cr_expect(eq(u32, host.pools[0].lock.state, LOCK_HELD));
+    cr_expect(true_in_child(true_with_locks_free));
+    host_after_fork_in_parent(&host);
+    cr_expect(eq(u32, host.arena.lock.state, LOCK_FREE));
+    cr_expect(eq(u32, host.records.lock.state, LOCK_FREE));
+    cr_expect(eq(u32, host.pools[0].lock.state, LOCK_FREE));
+}
