@@ -263,6 +263,14 @@ Test(report, as_json_escapes_what_a_program_calls_itself) {
     cr_expect(contains(s, "\"a\\\"b\\\\c\\u000a\\u0001\\u001f\""), "%s", s);
 }
 
+Test(report, as_json_is_ascii_also_where_a_name_was_cut_inside_a_character) {
+    struct report r = report_of(1);
+    r.command = "caf\xc3\xa9 \xe2\x82";
+    const char *s = written(report_json, r);
+    cr_expect(json_is_valid(s), "%s", s);
+    cr_expect(contains(s, "\"caf\\u00c3\\u00a9 \\u00e2\\u0082\""), "%s", s);
+}
+
 /* ---- all of them ---- */
 
 static void expect_quiet(void (*how)(struct writer *, const struct report *)) {

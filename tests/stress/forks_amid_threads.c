@@ -3,7 +3,6 @@
  * can go on allocating.
  */
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "tests/stress/stress.h"
 
@@ -31,6 +30,7 @@ static void check_and_let_go(struct block *held[HELD], size_t mark) {
 
 /* In the child: what the forking thread holds is there, and idle memory of the parent is zero. */
 static int live_in_child(struct block *held[HELD], unsigned *seed, size_t mark) {
+    (void)alarm(SECONDS_MAX / 2);
     host_after_fork_in_child(&host);
     expect(pool_is_valid(&host.pools[0]), "the child's pool is valid");
     expect(pool_idle_bytes(&host.pools[0]) == 0, "the child begins without idle blocks");

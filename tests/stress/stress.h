@@ -12,12 +12,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pool/host.h"
 
 enum {
-    THREADS = 4
+    THREADS = 4,
+    SECONDS_MAX = 60 /* a program that hangs is one that fails */
 };
+
+/* A race ends the program at once, before it says "ok". */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) {
+    return "halt_on_error=1";
+}
 
 static atomic_bool stress_failed;
 
@@ -79,6 +87,7 @@ static inline bool is_stamped(const struct block *b, size_t mark) {
 /* Threads number 0 to THREADS - 1, each with its number as the argument, run to their ends. */
 static inline void run_threads(void *(*body)(void *number)) {
     pthread_t threads[THREADS];
+    (void)alarm(SECONDS_MAX);
     for (size_t i = 0; i < THREADS; i++) {
         if (pthread_create(&threads[i], NULL, body, (void *)i) != 0) {
             (void)printf("Bail out! no threads\n");
