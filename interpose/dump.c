@@ -1,6 +1,5 @@
 #include "interpose/dump.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "interpose/exports.h"
 #include "interpose/libc.h"
 #include "interpose/life.h"
+#include "interpose/shield.h"
 #include "pool/report.h"
 #include "pool/writer.h"
 
@@ -47,11 +47,8 @@ static bool to_stderr(void) {
     return strcmp(life_options.stats_file.text, "-") == 0;
 }
 
-/* The file that the pattern names; stderr where it cannot be written. */
-static int open_output(size_t pid) {
-    if (to_stderr()) {
-        return STDERR_FILENO;
-    }
+/* The file that the pattern names. Negative, and said so, where it cannot be written. */
+static int open_file(size_t pid) {
     char path[PATH_BYTES] = "";
     struct dump_name name = {
         .pid = pid, .sequence = atomic_fetch_add(&sequence, 1), .forked = life_is_forked()};
@@ -61,15 +58,14 @@ static int open_output(size_t pid) {
     }
     if (fd < 0) {
         complain(path);
-        return STDERR_FILENO;
     }
     return fd;
 }
 
 static void dump(format *how, const struct report *r) {
-    int fd = open_output(r->pid);
-    write_report(fd, how, r);
-    if (fd != STDERR_FILENO) {
+    int fd = to_stderr() ? -1 : open_file(r->pid);
+    write_report(fd < 0 ? STDERR_FILENO : fd, how, r);
+    if (fd >= 0) {
         (void)close(fd);
     }
 }
@@ -98,16 +94,7 @@ static format *format_at_exit(const struct totals *t) {
     return t->requested_bytes >= WORTH_A_WORD && !life_is_forked() ? report_brief : NULL;
 }
 
-void dump_at_exit(void) {
-    /* A child of vfork runs on its parent's memory: nothing here is its own. */
-    if (!life_is_owner() || atomic_flag_test_and_set(&ended)) {
-        return;
-    }
-    /* Most processes are small: they do not pay for a look at figures that are all zero. */
-    if (!life_has_begun() && life_options.stats != STATS_ALWAYS) {
-        return;
-    }
-    int saved_errno = errno;
+static void dump_ended(void) {
     char command[COMMAND_BYTES] = "";
     struct report r = make_report(command);
     struct totals t = report_totals(&r);
@@ -115,21 +102,39 @@ void dump_at_exit(void) {
     if (how != NULL) {
         dump(how, &r);
     }
-    errno = saved_errno;
+}
+
+void dump_at_exit(void) {
+    /* Most processes are small: they do not pay for a look at figures that are all zero. */
+    if (!life_has_begun() && life_options.stats != STATS_ALWAYS) {
+        return;
+    }
+    /* A child of vfork runs on its parent's memory: nothing here is its own. */
+    if (!life_is_owner() || atomic_flag_test_and_set(&ended)) {
+        return;
+    }
+    struct shield shield;
+    shield_raise(&shield);
+    dump_ended();
+    shield_lower(&shield);
 }
 
 void dump_now(void) {
-    int saved_errno = errno;
+    struct shield shield;
+    shield_raise(&shield);
     char command[COMMAND_BYTES] = "";
     struct report r = make_report(command);
     dump(life_options.stats == STATS_JSON ? report_json : report_text, &r);
-    errno = saved_errno;
+    shield_lower(&shield);
 }
 
 void dump_to_stderr(void) {
+    struct shield shield;
+    shield_raise(&shield);
     char command[COMMAND_BYTES] = "";
     struct report r = make_report(command);
     write_report(STDERR_FILENO, report_text, &r);
+    shield_lower(&shield);
 }
 
 /* ---- the ends of a process that no destructor sees ---- */

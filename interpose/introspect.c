@@ -11,6 +11,7 @@
 #include "interpose/dump.h"
 #include "interpose/exports.h"
 #include "interpose/large.h"
+#include "interpose/shield.h"
 #include "interpose/small.h"
 #include "pool/writer.h"
 
@@ -104,7 +105,9 @@ EXPORT int malloc_info(int options, FILE *stream) {
 
 EXPORT void malloc_stats(void) {
     struct small_figures small = small_figures();
+    struct shield shield;
     dump_to_stderr();
+    shield_raise(&shield);
     char room[WRITER_LINE];
     struct writer w = {.fd = STDERR_FILENO, .text = room, .size = sizeof room};
     write_text(&w, "  jemalloc: ");
@@ -115,4 +118,5 @@ EXPORT void malloc_stats(void) {
     write_bytes(&w, small.mapped);
     write_text(&w, " mapped\n");
     writer_flush(&w);
+    shield_lower(&shield);
 }

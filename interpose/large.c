@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "interpose/shield.h"
 #include "interpose/small.h"
 #include "pool/clock.h"
 #include "pool/writer.h"
@@ -75,20 +76,27 @@ static void write_what(struct writer *w, const char *caller, const void *p, cons
     write_text(w, is_start ? " that is free already" : "");
 }
 
+static void write_thread(struct writer *w) {
+    char name[16] = "";
+    (void)prctl(PR_GET_NAME, name);
+    write_text(w, ", thread ");
+    write_number(w, (size_t)gettid(), 0);
+    write_text(w, " (");
+    write_text(w, name);
+    write_text(w, ")\n");
+}
+
 /* b: the block that p lies in, NULL for none. */
 static void report(const char *caller, const void *p, const struct block *b) {
     char room[WRITER_LINE];
     struct writer w = {.fd = STDERR_FILENO, .text = room, .size = sizeof room};
-    char thread[16] = "";
-    (void)prctl(PR_GET_NAME, thread);
+    struct shield shield;
+    shield_raise(&shield);
     write_text(&w, "bigmalloc: ");
     write_what(&w, caller, p, b);
-    write_text(&w, ", thread ");
-    write_number(&w, (size_t)gettid(), 0);
-    write_text(&w, " (");
-    write_text(&w, thread);
-    write_text(&w, ")\n");
+    write_thread(&w);
     writer_flush(&w);
+    shield_lower(&shield);
     if (life_options.on_error == ERROR_ABORT) {
         abort();
     }

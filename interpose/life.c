@@ -7,6 +7,7 @@
 
 #include "interpose/dump.h"
 #include "interpose/libc.h"
+#include "interpose/shield.h"
 #include "interpose/signal.h"
 #include "interpose/small.h"
 #include "pool/system.h"
@@ -54,6 +55,11 @@ static void say_complaints(void) {
     writer_flush(&complaints);
 }
 
+/* What is large outside of LOADING and EXITING. */
+static size_t threshold_when_open(void) {
+    return life_options.enabled ? life_options.threshold : SIZE_MAX;
+}
+
 static bool open_pools(void) {
     size_t memory = system_memory_limit();
     size_t share = system_address_share(system_address_limit());
@@ -66,7 +72,7 @@ static bool open_pools(void) {
     return sysconf(_SC_PAGESIZE) == PAGE && host_start(&life_host, &config);
 }
 
-static bool load(void) {
+static bool load_shielded(void) {
     atomic_store(&life_threshold, SIZE_MAX);
     say_complaints();
     if (!open_pools()) {
@@ -80,8 +86,16 @@ static bool load(void) {
         signal_watch(life_options.stats_signal);
     }
     atomic_store(&life, READY);
-    atomic_store(&life_threshold, life_options.threshold);
+    atomic_store(&life_threshold, threshold_when_open());
     return true;
+}
+
+static bool load(void) {
+    struct shield shield;
+    shield_raise(&shield);
+    bool opened = load_shielded();
+    shield_lower(&shield);
+    return opened;
 }
 
 bool life_ready(void) {
@@ -95,7 +109,7 @@ bool life_ready(void) {
 
 /* ---- fork: locks in the order of their ranks, jemalloc's first ---- */
 
-/* The state when the locks were taken, which holds until they are released. */
+/* The state when the locks were taken. In the parent it says what to release. */
 static enum life life_at_fork;
 
 static void before_fork(void) {
@@ -113,15 +127,21 @@ static void after_fork_in_parent(void) {
     small_after_fork_in_parent();
 }
 
-/* A thread that was just opening the pools is not there any more to finish. */
+/*
+ * Here the state of now counts: libc may wait for long between our handler and the fork itself, and
+ * another thread may have opened the pools meanwhile. Where it was just doing so, it is not there any
+ * more to finish.
+ */
 static void after_fork_in_child(void) {
-    if (life_at_fork >= READY) {
+    enum life now = atomic_load(&life);
+    if (now >= READY) {
         host_after_fork_in_child(&life_host);
     }
-    if (life_at_fork == LOADING) {
-        atomic_store(&life_threshold, SIZE_MAX);
+    if (now == LOADING) {
         atomic_store(&life, EXITING);
     }
+    atomic_store(&life_threshold,
+                 now <= READY && now != LOADING ? threshold_when_open() : SIZE_MAX);
     small_after_fork_in_child();
     forked = true;
     atomic_store(&owner, getpid());
@@ -154,9 +174,7 @@ __attribute__((constructor(101))) static void start(int argc, char **argv, char 
     (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     (void)at_quick_exit(dump_at_exit);
     atomic_store(&owner, getpid());
-    if (life_options.enabled) {
-        atomic_store(&life_threshold, life_options.threshold);
-    }
+    atomic_store(&life_threshold, threshold_when_open());
 }
 
 /* From here on everything new is small. Blocks that live may still be freed and moved. */

@@ -17,14 +17,18 @@
 
 static_assert(sizeof(struct rlimit) == sizeof(struct rlimit64), "one function serves both");
 
-static int set(pid_t pid, int resource, const struct rlimit *new, struct rlimit *old) {
-    bool ours = pid == 0 || pid == getpid();
-    if (ours && resource == RLIMIT_AS && new != NULL &&new->rlim_cur != RLIM_INFINITY) {
-        size_t share = system_address_share(new->rlim_cur);
+/* A limit that the kernel would turn down makes nobody give way. */
+static bool is_finite(const struct rlimit *limit) {
+    return limit != NULL && limit->rlim_cur != RLIM_INFINITY && limit->rlim_cur <= limit->rlim_max;
+}
+
+static int set(pid_t pid, int resource, const struct rlimit *limit, struct rlimit *old) {
+    if (resource == RLIMIT_AS && is_finite(limit) && (pid == 0 || pid == getpid())) {
+        size_t share = system_address_share(limit->rlim_cur);
         small_shrink(share);
         host_arena_shrink(&life_host.arena, share);
     }
-    return libc_next()->prlimit(pid, resource, new, old);
+    return libc_next()->prlimit(pid, resource, limit, old);
 }
 
 EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *limit) {
@@ -35,12 +39,12 @@ EXPORT int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *limi
     return set(0, (int)resource, (const struct rlimit *)limit, NULL);
 }
 
-EXPORT int prlimit(pid_t pid, enum __rlimit_resource resource, const struct rlimit *new,
+EXPORT int prlimit(pid_t pid, enum __rlimit_resource resource, const struct rlimit *limit,
                    struct rlimit *old) {
-    return set(pid, (int)resource, new, old);
+    return set(pid, (int)resource, limit, old);
 }
 
-EXPORT int prlimit64(pid_t pid, enum __rlimit_resource resource, const struct rlimit64 *new,
+EXPORT int prlimit64(pid_t pid, enum __rlimit_resource resource, const struct rlimit64 *limit,
                      struct rlimit64 *old) {
-    return set(pid, (int)resource, (const struct rlimit *)new, (struct rlimit *)old);
+    return set(pid, (int)resource, (const struct rlimit *)limit, (struct rlimit *)old);
 }

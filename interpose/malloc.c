@@ -145,11 +145,11 @@ EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes) {
 
 /* ---- realloc ---- */
 
-/* What grows stays where it fits. What shrinks stays while it is large, and uses half of its block. */
+/* What grows stays where it fits. What shrinks stays while it is large, and more than half is left. */
 static bool may_stay(const struct block *b, size_t bytes) {
     bool shrinks = bytes < b->requested_bytes;
     return bytes <= block_bytes(b) &&
-           (!shrinks || (bytes > block_bytes(b) / 2 && life_is_large(bytes)));
+           (!shrinks || (bytes > b->requested_bytes / 2 && life_is_large(bytes)));
 }
 
 static void *large_realloc(void *p, size_t bytes) {

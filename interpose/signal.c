@@ -35,13 +35,17 @@ static bool is_default(const struct sigaction *action) {
     return (action->sa_flags & SA_SIGINFO) == 0 && action->sa_handler == SIG_DFL;
 }
 
+/* `watched` comes first: another thread that sets its handler now must find us told. */
 void signal_watch(int number) {
-    if (number == 0 || libc_next()->sigaction(number, NULL, &untouched) != 0 ||
-        !is_default(&untouched)) {
+    struct sigaction found;
+    if (number == 0 || libc_next()->sigaction(number, NULL, &found) != 0 || !is_default(&found)) {
         return;
     }
-    if (install(number, NULL)) {
-        atomic_store(&watched, number);
+    untouched = found;
+    atomic_store(&watched, number);
+    if (install(number, &found) && !is_default(&found)) {
+        atomic_store(&installed, false);
+        (void)libc_next()->sigaction(number, &found, NULL);
     }
 }
 
@@ -74,15 +78,21 @@ EXPORT int sigaction(int number, const struct sigaction *restrict action,
     return libc_next()->sigaction(number, action, old);
 }
 
+/* libc's own function sets what is not the default: siginterrupt(3) has a say in it. */
 EXPORT sighandler_t signal(int number, sighandler_t handler) {
-    if (number == 0 || number != atomic_load(&watched)) {
+    bool ours = number != 0 && number == atomic_load(&watched);
+    if (!ours || (handler != SIG_DFL && !atomic_load(&installed))) {
         return libc_next()->signal(number, handler);
+    }
+    if (handler != SIG_DFL) {
+        atomic_store(&installed, false);
+        bool refused = libc_next()->signal(number, handler) == SIG_ERR;
+        atomic_store(&installed, refused);
+        return refused ? SIG_ERR : SIG_DFL;
     }
     struct sigaction action;
     struct sigaction old;
     memset(&action, 0, sizeof action);
-    action.sa_handler = handler;
-    action.sa_flags = SA_RESTART;
-    (void)sigaddset(&action.sa_mask, number);
+    action.sa_handler = SIG_DFL;
     return sigaction(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
 }

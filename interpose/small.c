@@ -35,7 +35,7 @@ static void reserve(void) REQUIRES(lock) {
     size_t share = system_address_share(system_address_limit());
     size_t bytes = size_min(RANGE_MAX, round_down(share, GRANULE));
     for (; bytes >= RANGE_MIN; bytes = round_down(bytes / 2, GRANULE)) {
-        void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p != MAP_FAILED) {
             small_range.base = (uintptr_t)p;
             small_range.bytes = bytes;
@@ -57,8 +57,6 @@ static uintptr_t carve(size_t bytes) {
                 bytes <= small_range.bytes - (start - small_range.base);
     if (fits) {
         used = start - small_range.base + bytes;
-    } else {
-        small_range.spilled = true;
     }
     lock_release(&lock);
     return fits ? start : 0;
@@ -77,16 +75,46 @@ static void uncarve(uintptr_t start, size_t bytes) {
  * jemalloc maps with MAP_NORESERVE where the system overcommits. Without it the kernel refuses what
  * it would refuse libc's malloc.
  */
-static void *map_once(void *address, size_t bytes, int protection, int flags) {
-    if (address == NULL || (flags & MAP_FIXED) == 0) {
-        address = (void *)carve(bytes); /* NOLINT(performance-no-int-to-ptr) */
-        flags |= address != NULL ? MAP_FIXED : 0;
-    }
+static void *map_outside(void *address, size_t bytes, int protection, int flags) {
     void *p = mmap(address, bytes, protection, flags & ~MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED && small_owns(address)) {
-        uncarve((uintptr_t)address, bytes);
+    if (p != MAP_FAILED && !small_owns(p)) {
+        small_range.spilled = true;
     }
     return p;
+}
+
+/* Inside the range a refusal must leave the reservation as it is, which a refused mmap(MAP_FIXED) did
+ * not before Linux 6.12: addresses in use are protected, and only given up by a new mapping. */
+static bool map_inside(void *address, size_t bytes, int protection) {
+    if (protection != PROT_NONE) {
+        return mprotect(address, bytes, protection) == 0;
+    }
+    return mmap(address, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+           MAP_FAILED;
+}
+
+static void *map_new(size_t bytes, int protection, int flags) {
+    uintptr_t start = carve(bytes);
+    if (start == 0) {
+        return map_outside(NULL, bytes, protection, flags);
+    }
+    void *p = (void *)start; /* NOLINT(performance-no-int-to-ptr) */
+    if (protection != PROT_NONE && !map_inside(p, bytes, protection)) {
+        uncarve(start, bytes);
+        return MAP_FAILED;
+    }
+    return p;
+}
+
+/* An address that is not MAP_FIXED is a wish that jemalloc can do without. */
+static void *map_once(void *address, size_t bytes, int protection, int flags) {
+    if ((flags & MAP_FIXED) == 0) {
+        return map_new(bytes, protection, flags);
+    }
+    if (!small_owns(address)) {
+        return map_outside(address, bytes, protection, flags);
+    }
+    return map_inside(address, bytes, protection) ? address : MAP_FAILED;
 }
 
 /* NOLINTNEXTLINE(readability-function-size): mmap(2) has six parameters */
@@ -107,10 +135,9 @@ int jemalloc_munmap(void *address, size_t bytes) {
         errno = saved_errno;
         return result;
     }
-    void *p = mmap(address, bytes, PROT_NONE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    bool gone = map_inside(address, bytes, PROT_NONE);
     errno = saved_errno;
-    if (p == MAP_FAILED) {
+    if (!gone) {
         return -1;
     }
     uncarve((uintptr_t)address, bytes);
