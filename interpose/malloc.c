@@ -72,7 +72,7 @@ static void *zeroed(size_t alignment, size_t bytes) {
 /* What jemalloc keeps may be in too small pieces: it can join them once they are purged. */
 static void *from_small(allocate *how, size_t alignment, size_t bytes) {
     void *p = how(alignment, bytes);
-    if (UNLIKELY(p == NULL) && large_trim()) {
+    if (UNLIKELY(p == NULL) && bytes <= life_host.memory_limit && large_trim()) {
         p = how(alignment, bytes);
     }
     return p != NULL ? p : out_of_memory();

@@ -31,11 +31,10 @@ size_t host_idle_allowance(size_t cache_max, size_t memory_limit, size_t live_by
 
 /* Gives back what is idle beyond the allowance, `coming` bytes of new memory counted as live. */
 static void keep_allowance(const struct host *h, struct pool *p, size_t coming) {
-    size_t idle = pool_idle_bytes(p);
     size_t live = gauge_current(&p->stats.allocated_bytes) + coming;
     size_t allowance = host_idle_allowance(h->cache_max, h->memory_limit, live);
-    if (UNLIKELY(idle > allowance)) {
-        (void)pool_drain(p, idle - allowance);
+    if (UNLIKELY(pool_idle_bytes(p) > allowance)) {
+        (void)pool_keep(p, allowance);
     }
 }
 
@@ -46,14 +45,18 @@ static bool reclaim_all(struct host *h) {
 }
 
 static struct block *fill(struct host *h, struct pool *p, size_t bytes, enum fill_result *result) {
-    keep_allowance(h, p, bytes);
+    /* More than there is can only be meant to stay empty for the most part. */
+    if (bytes <= h->memory_limit) {
+        keep_allowance(h, p, bytes);
+    }
     struct block *b = pool_fill(p, bytes, result);
     if (b == NULL && *result == FILL_REFUSED && reclaim_all(h)) {
-        pool_count_retry(p);
+        pool_count(p, &p->stats.oom_retries);
         b = pool_fill(p, bytes, result);
     }
     if (b == NULL) {
-        pool_count_failure(p);
+        bool refused = *result == FILL_REFUSED;
+        pool_count(p, refused ? &p->stats.failures : &p->stats.passed);
     }
     return b;
 }

@@ -7,11 +7,6 @@ void pool_init(struct pool *p, struct backend *backend, struct meta_records *rec
     p->records = records;
 }
 
-size_t pool_idle_bytes(const struct pool *p) {
-    size_t live = gauge_current(&p->stats.allocated_bytes);
-    return size_minus(gauge_current(&p->stats.reserved_bytes), live);
-}
-
 /* ---- the lists of a bucket ---- */
 
 static struct bucket *bucket_of(struct pool *p, const struct block *b) {
@@ -26,6 +21,7 @@ static void idle_push(struct pool *p, struct block *b) REQUIRES(p->lock) {
     *(bucket->newest != NULL ? &bucket->newest->newer : &bucket->oldest) = b;
     bucket->newest = b;
     stats_add(&bucket->idle, 1);
+    stats_add(&p->idle_bytes, block_bytes(b));
 }
 
 static void idle_remove(struct pool *p, struct block *b, enum block_state next) REQUIRES(p->lock) {
@@ -34,6 +30,7 @@ static void idle_remove(struct pool *p, struct block *b, enum block_state next) 
     *(b->older != NULL ? &b->older->newer : &bucket->oldest) = b->newer;
     block_set_state(b, next);
     stats_add(&bucket->idle, (size_t)-1);
+    stats_add(&p->idle_bytes, 0 - block_bytes(b));
 }
 
 static void empty_push(struct pool *p, struct block *b) REQUIRES(p->lock) {
@@ -121,7 +118,9 @@ bool pool_resize(struct pool *p, struct block *b, size_t bytes) {
         return false;
     }
     lock_acquire(&p->lock);
-    gauge_add(&p->stats.requested_bytes, size_minus(bytes, b->requested_bytes));
+    size_t grown = size_minus(bytes, b->requested_bytes);
+    gauge_add(&p->stats.requested_bytes, grown);
+    stats_add(&p->stats.grown_bytes, grown);
     gauge_sub(&p->stats.requested_bytes, size_minus(b->requested_bytes, bytes));
     b->dirty_bytes = size_max(b->dirty_bytes, block_usable_bytes(b));
     b->requested_bytes = bytes;
@@ -223,6 +222,13 @@ size_t pool_drain(struct pool *p, size_t bytes) {
     return drain_all(p, victims);
 }
 
+size_t pool_keep(struct pool *p, size_t idle_max) {
+    lock_acquire(&p->lock);
+    struct block *victims = collect_oldest(p, size_minus(pool_idle_bytes(p), idle_max));
+    lock_release(&p->lock);
+    return drain_all(p, victims);
+}
+
 bool pool_discard(struct pool *p, struct block *b) {
     lock_acquire(&p->lock);
     bool live = take_back(p, b);
@@ -256,15 +262,9 @@ void pool_zero(struct pool *p, struct block *b) {
     lock_release(&p->lock);
 }
 
-void pool_count_failure(struct pool *p) {
+void pool_count(struct pool *p, _Atomic size_t *counter) {
     lock_acquire(&p->lock);
-    stats_add(&p->stats.failures, 1);
-    lock_release(&p->lock);
-}
-
-void pool_count_retry(struct pool *p) {
-    lock_acquire(&p->lock);
-    stats_add(&p->stats.oom_retries, 1);
+    stats_add(counter, 1);
     lock_release(&p->lock);
 }
 
@@ -310,6 +310,7 @@ void pool_after_fork_in_parent(struct pool *p) {
 void pool_after_fork_in_child(struct pool *p) {
     lock_reset(&p->lock);
     memset(&p->stats, 0, sizeof p->stats);
+    atomic_store(&p->idle_bytes, 0);
     memset(p->buckets, 0, sizeof p->buckets);
 }
 
@@ -318,7 +319,7 @@ static void adopt_live(struct pool *p, const struct block *b) {
     lock_acquire(&p->lock);
     gauge_add(&p->stats.reserved_bytes, block_bytes(b));
     count_live(p, b);
-    stats_add(&p->stats.missed_bytes, b->requested_bytes);
+    stats_add(&p->stats.inherited_bytes, b->requested_bytes);
     lock_release(&p->lock);
 }
 
@@ -368,7 +369,9 @@ bool pool_is_valid(struct pool *p) {
         valid = bucket_is_valid(&p->buckets[c], c);
         idle_bytes += stats_read(&p->buckets[c].idle) * size_class_bytes(c);
     }
-    valid = valid && idle_bytes == pool_idle_bytes(p);
+    size_t live_bytes = gauge_current(&p->stats.allocated_bytes);
+    valid = valid && idle_bytes == pool_idle_bytes(p) &&
+            idle_bytes + live_bytes == gauge_current(&p->stats.reserved_bytes);
     lock_release(&p->lock);
     return valid;
 }

@@ -7,7 +7,8 @@
  *
  * Equations, whenever the lock is free:
  *     allocated_bytes.current == sum of block_bytes over LIVE blocks
- *     reserved_bytes.current  == the same over LIVE and IDLE blocks (and MOVING ones being drained)
+ *     idle_bytes              == the same over IDLE blocks
+ *     reserved_bytes.current  == both together (and MOVING blocks that are being drained)
  *
  * Decisions are made under the lock; the backend is called without it, on blocks that are MOVING.
  * Unless said otherwise functions are thread-safe, not async-signal-safe, and may change errno.
@@ -36,6 +37,7 @@ struct bucket {
 /* A hit and a release touch two lines here, the first and the bucket's. */
 struct pool {
     alignas(CACHE_LINE) struct lock lock;
+    _Atomic size_t idle_bytes;
     struct stats stats; /* begins with the two gauges that change with every request */
     struct backend *backend;
     struct meta_records *records;
@@ -70,12 +72,16 @@ void pool_zero(struct pool *p, struct block *b) EXCLUDES(p->lock);
 /* Gives back the memory of idle blocks, oldest first, until `bytes` or all of it went. The sum. */
 size_t pool_drain(struct pool *p, size_t bytes) EXCLUDES(p->lock);
 
-/* Counts a request that was refused: for good, or before another try. */
-void pool_count_failure(struct pool *p) EXCLUDES(p->lock);
-void pool_count_retry(struct pool *p) EXCLUDES(p->lock);
+/* The same, until at most `idle_max` bytes are idle. */
+size_t pool_keep(struct pool *p, size_t idle_max) EXCLUDES(p->lock);
+
+/* Adds one to a counter of the pool's. */
+void pool_count(struct pool *p, _Atomic size_t *counter) EXCLUDES(p->lock);
 
 /* Bytes of idle blocks. Async-signal-safe. */
-size_t pool_idle_bytes(const struct pool *p);
+static inline size_t pool_idle_bytes(const struct pool *p) {
+    return stats_read(&p->idle_bytes);
+}
 
 /*
  * Around fork(2), which pool_before_fork waits for by taking the lock. Idle blocks are not copied:

@@ -8,7 +8,11 @@ static void add_pool(struct totals *t, const struct pool *p) {
     const struct stats *s = &p->stats;
     t->failures += stats_read(&s->failures);
     t->oom_retries += stats_read(&s->oom_retries);
-    size_t requested = stats_read(&s->requested_bytes.allocated);
+    t->passed += stats_read(&s->passed);
+    size_t used =
+        size_minus(stats_read(&s->requested_bytes.allocated), stats_read(&s->grown_bytes));
+    size_t requested = size_minus(used, stats_read(&s->inherited_bytes));
+    t->used_bytes += used;
     t->requested_bytes += requested;
     t->hit_bytes += size_minus(requested, stats_read(&s->missed_bytes));
     t->served_bytes += stats_read(&s->allocated_bytes.allocated);
@@ -21,6 +25,6 @@ struct totals report_totals(const struct report *r) {
     for (size_t i = 0; i < r->pool_count; i++) {
         add_pool(&t, &r->pools[i]);
     }
-    t.requests = t.hits + t.misses + t.failures;
+    t.requests = t.hits + t.misses + t.failures + t.passed;
     return t;
 }

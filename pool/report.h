@@ -18,16 +18,18 @@ struct report {
     size_t pid;
 };
 
-/* Sums over all pools. requests == hits + misses + failures */
+/* Sums over all pools. requests == hits + misses + failures + passed */
 struct totals {
     size_t requests;
     size_t hits;
     size_t misses;
     size_t failures;
+    size_t passed;
     size_t oom_retries;
-    size_t hit_bytes;       /* asked for by hits */
-    size_t requested_bytes; /* asked for by all that were served */
-    size_t served_bytes;    /* handed out for that */
+    size_t requested_bytes; /* asked for by hits and misses */
+    size_t hit_bytes;       /* by hits */
+    size_t used_bytes;      /* those, and what a child inherited ... */
+    size_t served_bytes;    /* ... for which so much was handed out */
     size_t allocated_peak;  /* sum of the pools' peaks */
     size_t reserved_peak;
 };

@@ -92,9 +92,10 @@ static void write_totals(struct writer *w, const struct totals *t) {
     write_field(w, "hits", t->hits, ", ");
     write_field(w, "misses", t->misses, ", ");
     write_field(w, "failures", t->failures, ", ");
+    write_field(w, "passed", t->passed, ", ");
     write_ratio_field(w, "hit_ratio", t->hits, t->requests);
     write_ratio_field(w, "reuse_ratio", t->hit_bytes, t->requested_bytes);
-    write_ratio_field(w, "allocation_efficiency", t->requested_bytes, t->served_bytes);
+    write_ratio_field(w, "allocation_efficiency", t->used_bytes, t->served_bytes);
     write_field(w, "oom_retries", t->oom_retries, "},\n");
 }
 

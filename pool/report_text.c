@@ -4,7 +4,7 @@ enum {
     LABEL_COLUMNS = 18,
     SIZE_COLUMNS = 8,
     NUMBER_COLUMNS = 12,
-    BUSIEST_CLASSES = 8
+    BUSIEST_CLASSES = 6
 };
 
 static void write_title(struct writer *w, const struct report *r) {
@@ -153,7 +153,7 @@ void report_text(struct writer *w, const struct report *r) {
     write_text(w, " misses, ");
     write_number(w, t.failures, 0);
     write_text(w, " failures; asked for ");
-    write_percent(w, t.requested_bytes, t.served_bytes);
+    write_percent(w, t.used_bytes, t.served_bytes);
     write_text(w, " of what was handed out\n");
     for (size_t i = 0; i < r->pool_count; i++) {
         write_pool(w, &r->pools[i]);

@@ -107,8 +107,8 @@ Test(report, totals_of_nothing_are_nothing) {
 Test(report, totals_are_sums_over_the_pools) {
     live_a_little(&pools[0]);
     live_a_little(&pools[1]);
-    pool_count_failure(&pools[1]);
-    pool_count_retry(&pools[1]);
+    pool_count(&pools[1], &pools[1].stats.failures);
+    pool_count(&pools[1], &pools[1].stats.oom_retries);
     struct report r = report_of(2);
     struct totals t = report_totals(&r);
     cr_expect(eq(sz, t.requests, 9));

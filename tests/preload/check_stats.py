@@ -4,7 +4,7 @@ import json
 import sys
 
 GAUGES = ("allocated_bytes", "reserved_bytes", "requested_bytes")
-COUNTERS = ("failures", "oom_retries", "zeroed_bytes", "released_blocks", "released_bytes")
+COUNTERS = ("failures", "oom_retries", "passed", "grown_bytes", "inherited_bytes", "zeroed_bytes", "released_blocks", "released_bytes")
 RATIOS = ("hit_ratio", "reuse_ratio", "allocation_efficiency")
 
 
@@ -45,7 +45,7 @@ def check(report):
     assert report["schema"] == "bigmalloc-stats/1"
     assert isinstance(report["command"], str) and is_count(report["pid"])
     totals = report["totals"]
-    assert totals["requests"] == totals["hits"] + totals["misses"] + totals["failures"], totals
+    assert totals["requests"] == totals["hits"] + totals["misses"] + totals["failures"] + totals["passed"], totals
     assert totals["hits"] == sum_over_classes(report, "hits")
     assert totals["misses"] == sum_over_classes(report, "misses")
     assert all(0 <= totals[name] <= 1 for name in RATIOS), totals
