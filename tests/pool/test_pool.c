@@ -230,6 +230,17 @@ Test(pool, a_drain_takes_only_as_many_blocks_as_were_asked_for) {
     cr_expect(eq(sz, fake.drains, 3));
 }
 
+Test(pool, keeps_the_newest_blocks_up_to_what_it_is_told) {
+    struct block *old = fill(8 * MIB);
+    struct block *new = fill(1 * MIB);
+    release(old, 1);
+    release(new, 2);
+    cr_expect(eq(sz, pool_keep(&pool, 9 * MIB), 0), "no more is idle than may be");
+    cr_expect(eq(sz, pool_keep(&pool, 9 * MIB - 1), 8 * MIB));
+    cr_expect(eq(int, block_state(new), BLOCK_IDLE));
+    cr_expect(eq(sz, pool_idle_bytes(&pool), 1 * MIB));
+}
+
 Test(pool, a_drain_of_nothing_does_nothing) {
     release(fill(8 * MIB), 1);
     cr_expect(eq(sz, pool_drain(&pool, 0), 0));

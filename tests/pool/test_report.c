@@ -104,14 +104,30 @@ Test(report, totals_of_nothing_are_nothing) {
     cr_expect(eq(sz, t.requested_bytes, 0));
 }
 
+Test(report, growth_in_place_is_neither_a_request_nor_a_hit) {
+    enum fill_result result = FILL_OK;
+    struct block *b = pool_fill(&pools[0], 7 * MIB + 1, &result);
+    cr_assert(pool_resize(&pools[0], b, 7 * MIB + 512 * KIB));
+    cr_assert(pool_resize(&pools[0], b, 7 * MIB + 1));
+    cr_assert(pool_resize(&pools[0], b, 7 * MIB + 512 * KIB));
+    struct report r = report_of(1);
+    struct totals t = report_totals(&r);
+    cr_expect(eq(sz, t.requests, 1));
+    cr_expect(eq(sz, t.requested_bytes, 7 * MIB + 1));
+    cr_expect(eq(sz, t.hit_bytes, 0));
+    cr_expect(eq(sz, t.used_bytes, 7 * MIB + 1));
+}
+
 Test(report, totals_are_sums_over_the_pools) {
     live_a_little(&pools[0]);
     live_a_little(&pools[1]);
     pool_count(&pools[1], &pools[1].stats.failures);
     pool_count(&pools[1], &pools[1].stats.oom_retries);
+    pool_count(&pools[0], &pools[0].stats.passed);
     struct report r = report_of(2);
     struct totals t = report_totals(&r);
-    cr_expect(eq(sz, t.requests, 9));
+    cr_expect(eq(sz, t.requests, 10));
+    cr_expect(eq(sz, t.passed, 1));
     cr_expect(eq(sz, t.hits, 6));
     cr_expect(eq(sz, t.misses, 2));
     cr_expect(eq(sz, t.failures, 1));

@@ -57,6 +57,16 @@ void blocks_of_a_deep_bound_library_can_be_resized(void) {
 }
 
 /* The library is bound to libc, or the two above would prove nothing. */
+/* A request that jemalloc's addresses do not hold, and the system refuses: nothing has changed. */
+void blocks_of_a_deep_bound_library_survive_an_absurd_request(void) {
+    void *library = open_argument(RTLD_NOW | RTLD_DEEPBIND);
+    void *(*hand_over)(size_t) = symbol(library, "hand_over");
+    void *p = hand_over(100);
+    CHECK(malloc((size_t)20 << 40) == NULL);
+    CHECK(memalign(4 * MIB, (size_t)20 << 40) == NULL);
+    free(p);
+}
+
 void a_deep_bound_library_has_a_malloc_of_its_own(void) {
     void *library = open_argument(RTLD_NOW | RTLD_DEEPBIND);
     void *(*malloc_of_library)(void) = symbol(library, "malloc_in_use");

@@ -215,3 +215,17 @@ void a_signal_fits_an_alternate_stack(void) {
     CHECK(sigaltstack(&stack, NULL) == 0);
     CHECK(raise(SIGUSR1) == 0);
 }
+
+/* siginterrupt before signal: the handler that comes later interrupts system calls. */
+void siginterrupt_has_its_say(void) {
+    struct sigaction action;
+    wake_library();
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    CHECK(siginterrupt(SIGUSR1, 1) == 0);
+#pragma GCC diagnostic pop
+    CHECK(signal(SIGUSR1, note) == SIG_DFL);
+    CHECK(sigaction(SIGUSR1, NULL, &action) == 0);
+    CHECK(action.sa_handler == note && (action.sa_flags & SA_RESTART) == 0);
+    CHECK(signal(SIGUSR1, SIG_ERR) == SIG_ERR);
+}

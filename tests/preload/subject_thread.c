@@ -26,6 +26,24 @@ static void *leave_a_block(void *argument) {
     return NULL;
 }
 
+/* The first large request opens files and prints; the thread is to live on all the same. */
+static void *allocate_while_cancelled(void *survived) {
+    pthread_cancel(pthread_self());
+    free(get(8 * MIB));
+    *(int *)survived = 1;
+    pthread_testcancel();
+    return NULL;
+}
+
+void malloc_is_no_cancellation_point(void) {
+    pthread_t thread;
+    int survived = 0;
+    void *result = NULL;
+    CHECK(pthread_create(&thread, NULL, allocate_while_cancelled, &survived) == 0);
+    CHECK(pthread_join(thread, &result) == 0);
+    CHECK(survived == 1 && result == PTHREAD_CANCELED);
+}
+
 void threads_by_the_thousand_free_late(void) {
     CHECK(pthread_key_create(&key, free_late) == 0);
     for (uintptr_t i = 0; i < 2000; i += 4) {

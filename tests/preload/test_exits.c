@@ -102,3 +102,13 @@ Test(exits, with_nobody_to_read_the_last_word) {
         .environment = {"BIGMALLOC_STATS=text"}});
     expect_success(&o);
 }
+
+/* The reader of a pipe who leaves early must not turn the end of a program into SIGPIPE. */
+Test(exits, with_a_reader_who_has_left) {
+    struct outcome o = child_run((struct child){
+        .program = "bash",
+        .arguments = {"-c", "\"$1\" end_by_exit 2> >(exec 0<&-; sleep 1) ; test $? = 7", "bash",
+                      subject_path("subject")},
+        .environment = {"BIGMALLOC_STATS=text"}});
+    expect_success(&o);
+}

@@ -53,8 +53,10 @@ Test(exports, it_stays_loaded_and_comes_first) {
 Test(exports, blocks_of_a_deep_bound_library_are_passed_on_to_libc) {
     static const char *const behaviours[] = {"a_deep_bound_library_has_a_malloc_of_its_own",
                                              "blocks_of_a_deep_bound_library_can_be_freed",
-                                             "blocks_of_a_deep_bound_library_can_be_resized"};
-    for (int i = 0; i < 3; i++) {
+                                             "blocks_of_a_deep_bound_library_can_be_resized",
+                                             "blocks_of_a_deep_bound_library_survive_an_absurd_"
+                                             "request"};
+    for (int i = 0; i < 4; i++) {
         struct outcome o = child_run(
             (struct child){.arguments = {behaviours[i], subject_path("lib_handover.so")}});
         expect_success(&o);
