@@ -80,7 +80,7 @@ static void *from_small(allocate *how, size_t alignment, size_t bytes) {
 
 /* ---- malloc, calloc ---- */
 
-static void *large_malloc(size_t bytes) {
+ASIDE static void *large_malloc(size_t bytes) {
     bool pass = false;
     struct block *b = large_acquire(bytes, &pass);
     if (LIKELY(b != NULL)) {
@@ -93,7 +93,7 @@ EXPORT void *malloc(size_t bytes) {
     return LIKELY(!life_is_large(bytes)) ? jemalloc_malloc(bytes) : large_malloc(bytes);
 }
 
-static void *large_calloc(size_t bytes) {
+ASIDE static void *large_calloc(size_t bytes) {
     bool pass = false;
     struct block *b = large_acquire(bytes, &pass);
     if (b != NULL) {
@@ -113,7 +113,7 @@ EXPORT void *calloc(size_t count, size_t bytes) {
 
 /* ---- free ---- */
 
-static void free_other(void *p) {
+ASIDE static void free_other(void *p) {
     if (p == NULL) {
         return;
     }
@@ -152,7 +152,7 @@ static bool may_stay(const struct block *b, size_t bytes) {
            (!shrinks || (bytes > b->requested_bytes / 2 && life_is_large(bytes)));
 }
 
-static void *large_realloc(void *p, size_t bytes) {
+ASIDE static void *large_realloc(void *p, size_t bytes) {
     struct block *b = large_find(p, "realloc");
     if (b == NULL) {
         errno = EINVAL;
@@ -183,7 +183,7 @@ static void *small_realloc(void *p, size_t bytes) {
     return b->address;
 }
 
-EXPORT void *realloc(void *p, size_t bytes) {
+ASIDE static void *realloc_other(void *p, size_t bytes) {
     if (p == NULL) {
         return malloc(bytes);
     }
@@ -197,6 +197,13 @@ EXPORT void *realloc(void *p, size_t bytes) {
     case OWNER_SMALL: break;
     }
     return small_realloc(p, bytes);
+}
+
+EXPORT void *realloc(void *p, size_t bytes) {
+    if (LIKELY(small_owns(p) && bytes != 0 && !life_is_large(bytes))) {
+        return jemalloc_realloc(p, bytes);
+    }
+    return realloc_other(p, bytes);
 }
 
 EXPORT void *reallocarray(void *p, size_t count, size_t bytes) {

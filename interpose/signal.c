@@ -18,7 +18,8 @@ static void handle(int number) {
     dump_now();
 }
 
-/* On the program's own signal stack where it has one (Go insists), and without EINTR. */
+/* On the program's own signal stack where it has one (Go insists), and with as little EINTR as can
+ * be (signal(7) lists the calls that SA_RESTART does not cover). */
 static bool install(int number, struct sigaction *old) {
     struct sigaction ours;
     memset(&ours, 0, sizeof ours);

@@ -1,5 +1,5 @@
 /*
- * small.h - jemalloc, which serves everything below the threshold. The only file that names it.
+ * small.h - jemalloc, which serves everything below the threshold.
  *
  * Debian's libjemalloc_pic.a is linked in under the prefix jemalloc_, and what it asks of the
  * system is redirected to functions in small.c (scripts/bundle-jemalloc): its mappings come from one range

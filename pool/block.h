@@ -76,7 +76,7 @@ static inline size_t block_usable_bytes(const struct block *b) {
 struct arena {
     char *_Atomic base;           /* on a granule; set before bytes */
     _Atomic size_t bytes;         /* whole granules; shrinks only from above what is used */
-    size_t used;                  /* handed out from the bottom; under the lock */
+    _Atomic size_t used;          /* handed out from the bottom; written under the lock */
     _Atomic(struct block *) *map; /* one entry for each granule; all can be read */
     size_t map_writable;          /* bytes of the map that can be written; under the lock */
     struct lock lock;
@@ -100,7 +100,8 @@ static inline struct block *arena_find(const struct arena *a, const void *p) {
  */
 MUST_CHECK enum fill_result arena_place(struct arena *a, struct block *b) EXCLUDES(a->lock);
 
-/* The block at or after *cursor (0 at first), which moves past it; NULL at the end. Fork only. */
+/* The block at or after *cursor (0 at first), which moves past it; NULL at the end. What is placed
+ * meanwhile may be missed. */
 struct block *arena_next(const struct arena *a, size_t *cursor);
 
 #endif

@@ -3,8 +3,9 @@
  *
  * An uncontended pair costs two atomic operations, and none in a process with a single thread
  * (__libc_single_threaded, glibc manual, "Single-Threaded"). A waiter spins for a moment, because
- * no holder here ever makes a slow system call, then sleeps on a futex (futex(2); the three states
- * are those of Ulrich Drepper, "Futexes Are Tricky", 2011, mutex 2).
+ * holders make no system call (but for fork, and for reservations that grow by gigabytes), then
+ * sleeps on a futex (futex(2); the three states are those of Ulrich Drepper, "Futexes Are Tricky",
+ * 2011, mutex 2).
  *
  * Not recursive. Not async-signal-safe. After fork() the child calls lock_reset on locks that its
  * parent's fork handlers took. clang checks the discipline (-Wthread-safety).
