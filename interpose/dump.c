@@ -29,14 +29,14 @@ static atomic_flag ended = ATOMIC_FLAG_INIT;
 
 static void write_report(int fd, format *how, const struct report *r) {
     char room[WRITER_LINE];
-    struct writer w = {.fd = fd, .text = room, .size = sizeof room};
+    struct writer w = writer_to(fd, room, sizeof room);
     how(&w, r);
     writer_flush(&w);
 }
 
 static void complain(const char *path) {
     char room[WRITER_LINE];
-    struct writer w = {.fd = STDERR_FILENO, .text = room, .size = sizeof room};
+    struct writer w = writer_to(STDERR_FILENO, room, sizeof room);
     write_text(&w, "bigmalloc: BIGMALLOC_STATS_FILE: cannot write ");
     write_text(&w, path);
     write_text(&w, ", using stderr\n");
@@ -94,14 +94,30 @@ static format *format_at_exit(const struct totals *t) {
     return t->requested_bytes >= WORTH_A_WORD && !life_is_forked() ? report_brief : NULL;
 }
 
-static void dump_ended(void) {
+/* Lets `tell` have a report, and leaves no trace in the thread. */
+static void with_report(void (*tell)(const struct report *r)) {
+    struct shield shield;
+    shield_raise(&shield);
     char command[COMMAND_BYTES] = "";
     struct report r = make_report(command);
-    struct totals t = report_totals(&r);
+    tell(&r);
+    shield_lower(&shield);
+}
+
+static void tell_at_exit(const struct report *r) {
+    struct totals t = report_totals(r);
     format *how = format_at_exit(&t);
     if (how != NULL) {
-        dump(how, &r);
+        dump(how, r);
     }
+}
+
+static void tell_in_full(const struct report *r) {
+    dump(life_options.stats == STATS_JSON ? report_json : report_text, r);
+}
+
+static void tell_on_stderr(const struct report *r) {
+    write_report(STDERR_FILENO, report_text, r);
 }
 
 void dump_at_exit(void) {
@@ -113,28 +129,15 @@ void dump_at_exit(void) {
     if (!life_is_owner() || atomic_flag_test_and_set(&ended)) {
         return;
     }
-    struct shield shield;
-    shield_raise(&shield);
-    dump_ended();
-    shield_lower(&shield);
+    with_report(tell_at_exit);
 }
 
 void dump_now(void) {
-    struct shield shield;
-    shield_raise(&shield);
-    char command[COMMAND_BYTES] = "";
-    struct report r = make_report(command);
-    dump(life_options.stats == STATS_JSON ? report_json : report_text, &r);
-    shield_lower(&shield);
+    with_report(tell_in_full);
 }
 
 void dump_to_stderr(void) {
-    struct shield shield;
-    shield_raise(&shield);
-    char command[COMMAND_BYTES] = "";
-    struct report r = make_report(command);
-    write_report(STDERR_FILENO, report_text, &r);
-    shield_lower(&shield);
+    with_report(tell_on_stderr);
 }
 
 /* ---- the ends of a process that no destructor sees ---- */

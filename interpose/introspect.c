@@ -109,7 +109,7 @@ EXPORT void malloc_stats(void) {
     dump_to_stderr();
     shield_raise(&shield);
     char room[WRITER_LINE];
-    struct writer w = {.fd = STDERR_FILENO, .text = room, .size = sizeof room};
+    struct writer w = writer_to(STDERR_FILENO, room, sizeof room);
     write_text(&w, "  jemalloc: ");
     write_bytes(&w, small.allocated);
     write_text(&w, " allocated, ");

@@ -89,7 +89,7 @@ static void write_thread(struct writer *w) {
 /* b: the block that p lies in, NULL for none. */
 static void report(const char *caller, const void *p, const struct block *b) {
     char room[WRITER_LINE];
-    struct writer w = {.fd = STDERR_FILENO, .text = room, .size = sizeof room};
+    struct writer w = writer_to(STDERR_FILENO, room, sizeof room);
     struct shield shield;
     shield_raise(&shield);
     write_text(&w, "bigmalloc: ");

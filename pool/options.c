@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "pool/number.h"
 #include "pool/size_class.h"
 
 /* ---- words, numbers, sizes ---- */
@@ -21,21 +22,6 @@ static bool parse_word(const char *text, const char *const *words, unsigned *pla
         }
     }
     return false;
-}
-
-/* Decimal digits; *end is what follows them. False: none, or more than fits. */
-static bool parse_digits(const char *text, const char **end, size_t *n) {
-    size_t sum = 0;
-    const char *p = text;
-    for (; *p >= '0' && *p <= '9'; p++) {
-        if (__builtin_mul_overflow(sum, (size_t)10, &sum) ||
-            __builtin_add_overflow(sum, (size_t)(*p - '0'), &sum)) {
-            return false;
-        }
-    }
-    *end = p;
-    *n = sum;
-    return p != text;
 }
 
 /* The power of two that a unit stands for: "", k, m, g, t, each also as kib or kb; -1: no unit. */
@@ -57,7 +43,7 @@ static int unit_shift(const char *unit) {
 static bool parse_size(const char *text, size_t *bytes) {
     size_t n = 0;
     const char *unit = NULL;
-    if (!parse_digits(text, &unit, &n)) {
+    if (!number_parse(text, &unit, &n)) {
         return false;
     }
     int shift = unit_shift(unit);
@@ -158,7 +144,7 @@ static bool fill_in_all(struct text *t, const char *p, char *const *environment)
 
 static bool append_number(struct text *t, size_t n) {
     char room[24];
-    struct writer digits = {.fd = -1, .text = room, .size = sizeof room};
+    struct writer digits = writer_to(-1, room, sizeof room);
     write_number(&digits, n, 0);
     return append(t, digits.text, digits.length);
 }
@@ -213,7 +199,7 @@ static bool parse_threshold(const struct source *s, void *field) {
 
 static bool parse_percent(const char *text, size_t *percent) {
     const char *end = NULL;
-    return parse_digits(text, &end, percent) && equal(end, "%") && *percent <= 100;
+    return number_parse(text, &end, percent) && equal(end, "%") && *percent <= 100;
 }
 
 static bool parse_share(const struct source *s, void *field) {
@@ -248,7 +234,7 @@ static bool parse_on_error(const struct source *s, void *field) {
 static bool parse_offset(const char *text, size_t *n) {
     const char *end = text;
     *n = 0;
-    return *text == '\0' || (*text == '+' && parse_digits(text + 1, &end, n) && *end == '\0');
+    return *text == '\0' || (*text == '+' && number_parse(text + 1, &end, n) && *end == '\0');
 }
 
 static bool parse_signal(const struct source *s, void *field) {

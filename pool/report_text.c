@@ -38,43 +38,38 @@ void report_brief(struct writer *w, const struct report *r) {
 
 /* ---- one screen ---- */
 
-/* n bytes for a human, in a column of their own. */
-static void write_bytes_column(struct writer *w, size_t n, size_t columns) {
-    char room[NUMBER_COLUMNS] = "";
-    struct writer cell = {.fd = -1, .text = room, .size = sizeof room - 1};
-    write_bytes(&cell, n);
-    write_padded(w, room, columns);
+/* How a number is to be read. */
+typedef void unit(struct writer *w, size_t n);
+
+static void as_count(struct writer *w, size_t n) {
+    write_number(w, n, 0);
 }
 
-static void write_padded_number(struct writer *w, size_t n, size_t columns) {
+/* The number, and blanks up to the next column: one at least. */
+static void write_cell(struct writer *w, unit *as, size_t n, size_t columns) {
     char room[24] = "";
-    struct writer cell = {.fd = -1, .text = room, .size = sizeof room - 1};
-    write_number(&cell, n, 0);
+    struct writer cell = writer_to(-1, room, sizeof room - 1);
+    as(&cell, n);
     write_padded(w, room, size_max(columns, cell.length + 1));
 }
 
-static void write_gauge(struct writer *w, const char *name, const struct gauge *g) {
+static void write_label(struct writer *w, const char *name) {
     write_text(w, "  ");
     write_padded(w, name, LABEL_COLUMNS);
-    write_bytes_column(w, gauge_current(g), NUMBER_COLUMNS);
-    write_bytes_column(w, stats_read(&g->peak), NUMBER_COLUMNS);
-    write_bytes_column(w, stats_read(&g->allocated), NUMBER_COLUMNS);
+}
+
+static void write_gauge(struct writer *w, const char *name, const struct gauge *g) {
+    write_label(w, name);
+    write_cell(w, write_bytes, gauge_current(g), NUMBER_COLUMNS);
+    write_cell(w, write_bytes, stats_read(&g->peak), NUMBER_COLUMNS);
+    write_cell(w, write_bytes, stats_read(&g->allocated), NUMBER_COLUMNS);
     write_bytes(w, stats_read(&g->freed));
     write_char(w, '\n');
 }
 
-static void write_counter(struct writer *w, const char *name, size_t n, const char *doc) {
-    write_text(w, "  ");
-    write_padded(w, name, LABEL_COLUMNS);
-    write_padded_number(w, n, NUMBER_COLUMNS);
-    write_text(w, doc);
-    write_char(w, '\n');
-}
-
-static void write_sum(struct writer *w, const char *name, size_t bytes, const char *doc) {
-    write_text(w, "  ");
-    write_padded(w, name, LABEL_COLUMNS);
-    write_bytes_column(w, bytes, NUMBER_COLUMNS);
+static void write_figure(struct writer *w, const char *name, unit *as, size_t n, const char *doc) {
+    write_label(w, name);
+    write_cell(w, as, n, NUMBER_COLUMNS);
     write_text(w, doc);
     write_char(w, '\n');
 }
@@ -101,7 +96,7 @@ static unsigned next_busiest(const struct pool *p, unsigned last) {
 
 static void write_class(struct writer *w, const struct bucket *bucket, unsigned c) {
     write_text(w, "  ");
-    write_bytes_column(w, size_class_bytes(c), SIZE_COLUMNS);
+    write_cell(w, write_bytes, size_class_bytes(c), SIZE_COLUMNS);
     write_number(w, stats_read(&bucket->hits), NUMBER_COLUMNS);
     write_number(w, stats_read(&bucket->misses), NUMBER_COLUMNS);
     write_number(w, stats_read(&bucket->idle), NUMBER_COLUMNS);
@@ -125,12 +120,14 @@ static void write_pool(struct writer *w, const struct pool *p) {
     write_number(w, p->backend->id, 0);
     write_text(w, "       current     peak        allocated   freed\n");
 #define GAUGE(name, doc) write_gauge(w, #name, &s->name);
-#define COUNTER(name, doc) write_counter(w, #name, stats_read(&s->name), doc);
-#define BYTES(name, doc) write_sum(w, #name, stats_read(&s->name), doc);
+#define FIGURE(name, as, doc) write_figure(w, #name, as, stats_read(&s->name), doc);
+#define COUNTER(name, doc) FIGURE(name, as_count, doc)
+#define BYTES(name, doc) FIGURE(name, write_bytes, doc)
 #include "pool/stats.def"
 #undef GAUGE
 #undef COUNTER
 #undef BYTES
+#undef FIGURE
     write_classes(w, p);
 }
 

@@ -7,6 +7,8 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "pool/number.h"
+
 enum {
     TEXT_MAX = 4096,
     PATH_BYTES = 1024
@@ -17,15 +19,9 @@ static const size_t DEFAULT_MAX_MAP_COUNT = 65530;
 /* ---- parsers ---- */
 
 size_t system_parse_number(const char *text, size_t otherwise) {
+    const char *end = NULL;
     size_t n = 0;
-    const char *p = text;
-    for (; *p >= '0' && *p <= '9'; p++) {
-        if (__builtin_mul_overflow(n, (size_t)10, &n) ||
-            __builtin_add_overflow(n, (size_t)(*p - '0'), &n)) {
-            return UNLIMITED;
-        }
-    }
-    return p == text ? otherwise : n;
+    return number_parse(text, &end, &n) ? n : otherwise;
 }
 
 /* Is `word` one of the comma-separated words of list[length]? */

@@ -15,6 +15,11 @@ struct writer {
     size_t length; /* of them in use */
 };
 
+/* An empty writer to fd, with room[size] as its buffer. */
+static inline struct writer writer_to(int fd, char *room, size_t size) {
+    return (struct writer){.fd = fd, .text = room, .size = size};
+}
+
 /* Enough for a line, and little enough for a signal stack. */
 enum {
     WRITER_LINE = 1024

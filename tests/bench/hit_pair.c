@@ -7,7 +7,11 @@
 
 #include <pthread.h>
 
-enum { BATCHES = 51, BATCH_NS = 500000, WARM_PAIRS = 200 };
+enum {
+    BATCHES = 51,
+    BATCH_NS = 500000,
+    WARM_PAIRS = 200
+};
 
 static pthread_barrier_t together;
 

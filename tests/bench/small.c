@@ -8,7 +8,11 @@
 #include <pthread.h>
 #include <stdint.h>
 
-enum { SLOTS = 8192, DEPTH = 64, OPERATIONS = 4000000 };
+enum {
+    SLOTS = 8192,
+    DEPTH = 64,
+    OPERATIONS = 4000000
+};
 
 typedef void *worker(void *seed);
 

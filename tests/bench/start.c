@@ -9,7 +9,9 @@
 
 extern char **environ;
 
-enum { STARTS = 400 };
+enum {
+    STARTS = 400
+};
 
 static int compare(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
