@@ -140,8 +140,8 @@ static void after_fork_in_child(void) {
     if (now == LOADING) {
         atomic_store(&life, EXITING);
     }
-    atomic_store(&life_threshold,
-                 now <= READY && now != LOADING ? threshold_when_open() : SIZE_MAX);
+    bool open = now == UNSTARTED || now == READY;
+    atomic_store(&life_threshold, open ? threshold_when_open() : SIZE_MAX);
     small_after_fork_in_child();
     forked = true;
     atomic_store(&owner, getpid());
