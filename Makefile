@@ -100,15 +100,15 @@ $(PROGRAMS): $(TESTS)/bench/%: tests/bench/%.c $(HEADERS)
 
 # What is built for a target comes after what it needs is installed, hence the second make.
 check:
-	scripts/bootstrap check
-	$(MAKE) check-built
+	@scripts/bootstrap check
+	@$(MAKE) --no-print-directory check-built
 
 .PHONY: check-built bench-built
 check-built: all $(UNIT) $(STRESS) $(PRELOAD)
-	tests/run $(BUILD)
+	@tests/run $(BUILD)
 
 lint:
-	scripts/lint $(BUILD)
+	@scripts/lint $(BUILD)
 
 format:
 	clang-format -i $(wildcard pool/*.[ch] interpose/*.[ch] tests/*/*.[ch])
@@ -116,13 +116,13 @@ format:
 # ---- use ----
 
 demo:
-	scripts/bootstrap demo
-	$(MAKE) --no-print-directory all
+	@scripts/bootstrap demo
+	@$(MAKE) --no-print-directory all
 	@scripts/demo "$$(cat build/python.path)" $(LIBRARY)
 
 bench:
-	scripts/bootstrap bench
-	$(MAKE) bench-built
+	@scripts/bootstrap bench
+	@$(MAKE) --no-print-directory bench-built
 
 bench-built: all $(PROGRAMS)
 	"$$(cat build/python.path)" tests/bench/bench.py --lib $(LIBRARY) --programs $(TESTS)/bench --out $(BUILD)/bench $(BENCH)
