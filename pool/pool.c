@@ -24,11 +24,12 @@ static void idle_push(struct pool *p, struct block *b) REQUIRES(p->lock) {
     stats_add(&p->idle_bytes, block_bytes(b));
 }
 
-static void idle_remove(struct pool *p, struct block *b, enum block_state next) REQUIRES(p->lock) {
+/* In no list, a block is MOVING. */
+static void idle_remove(struct pool *p, struct block *b) REQUIRES(p->lock) {
     struct bucket *bucket = bucket_of(p, b);
     *(b->newer != NULL ? &b->newer->older : &bucket->newest) = b->older;
     *(b->older != NULL ? &b->older->newer : &bucket->oldest) = b->newer;
-    block_set_state(b, next);
+    block_set_state(b, BLOCK_MOVING);
     stats_add(&bucket->idle, (size_t)-1);
     stats_add(&p->idle_bytes, 0 - block_bytes(b));
 }
@@ -81,7 +82,7 @@ struct block *pool_acquire(struct pool *p, size_t bytes) {
     lock_acquire(&p->lock);
     struct block *b = newest_fit(p, c);
     if (b != NULL) {
-        idle_remove(p, b, BLOCK_LIVE);
+        idle_remove(p, b);
         hand_out(p, b, bytes);
         stats_add(&p->buckets[c].hits, 1);
     }
@@ -180,7 +181,7 @@ static struct block *collect_oldest(struct pool *p, size_t bytes) REQUIRES(p->lo
     struct block *victims = NULL;
     struct block *b;
     for (size_t sum = 0; sum < bytes && (b = oldest_idle(p)) != NULL; sum += block_bytes(b)) {
-        idle_remove(p, b, BLOCK_MOVING);
+        idle_remove(p, b);
         b->older = victims;
         victims = b;
     }
@@ -281,7 +282,7 @@ static void unmark_wiped(struct pool *p, struct block *b) REQUIRES(p->lock) {
         b->wiped_on_fork = false;
         return;
     }
-    idle_remove(p, b, BLOCK_MOVING);
+    idle_remove(p, b);
     gauge_sub(&p->stats.reserved_bytes, block_bytes(b));
 }
 
