@@ -24,4 +24,11 @@ MUST_CHECK static inline bool number_parse(const char *text, const char **end, s
     return true;
 }
 
+/* The number that the text begins with; `otherwise` for "max" and all that is none. Pure. */
+static inline size_t number_or(const char *text, size_t otherwise) {
+    const char *end = NULL;
+    size_t n = 0;
+    return number_parse(text, &end, &n) ? n : otherwise;
+}
+
 #endif

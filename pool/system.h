@@ -1,14 +1,10 @@
 /*
- * system.h - what this machine, container and process may use: thin readers over pure parsers.
- *
- * The parsers take any text, also a hostile or torn one, and never read past its end.
+ * system.h - what this machine, container and process may use.
  */
 #ifndef POOL_SYSTEM_H
 #define POOL_SYSTEM_H
 
 #include "pool/util.h"
-
-#define UNLIMITED SIZE_MAX
 
 /* Memory that this process may use, in bytes: the RAM of the machine, or the tightest limit of its
  * memory cgroup (v1 or v2) and of all that lie above it. Opens files; thread-safe. cgroups(7). */
@@ -25,15 +21,5 @@ size_t system_address_limit(void);
 static inline size_t system_address_share(size_t limit) {
     return limit / 16;
 }
-
-/* The number that the text begins with; `otherwise` for "max" and all that is none. */
-size_t system_parse_number(const char *text, size_t otherwise);
-
-/*
- * From the text of /proc/self/cgroup, the path of the memory controller's group: of v1 where that
- * hierarchy is named, else of v2. Copies it, terminated, into path[size]; `v1` says which it was.
- * False where there is none, or it does not fit.
- */
-MUST_CHECK bool system_parse_cgroup(const char *text, char *path, size_t size, bool *v1);
 
 #endif

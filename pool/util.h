@@ -18,6 +18,9 @@
 /* Blocks start on a granule: the size of a huge page, and of one entry of the address map. */
 #define GRANULE (2 * MIB)
 
+/* The limit of what has none. */
+#define UNLIMITED SIZE_MAX
+
 /* What two processors pass back and forth at once. */
 #define CACHE_LINE 64
 

@@ -39,6 +39,7 @@ int __real_mprotect(void *address, size_t bytes, int protection);
 int __real_madvise(void *address, size_t bytes, int advice);
 int __real_prctl(int option, ...);
 ssize_t __real_write(int fd, const void *bytes, size_t count);
+ssize_t __real_read(int fd, void *bytes, size_t count);
 int __real_open(const char *path, int flags, ...);
 
 void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset);
@@ -47,6 +48,7 @@ int __wrap_mprotect(void *address, size_t bytes, int protection);
 int __wrap_madvise(void *address, size_t bytes, int advice);
 int __wrap_prctl(int option, ...);
 ssize_t __wrap_write(int fd, const void *bytes, size_t count);
+ssize_t __wrap_read(int fd, void *bytes, size_t count);
 int __wrap_open(const char *path, int flags, ...);
 
 void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
@@ -89,6 +91,10 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t count) {
                         inject.write_most != 0 ? size_min(count, inject.write_most) : count);
 }
 
+ssize_t __wrap_read(int fd, void *bytes, size_t count) {
+    return fails(CALL_READ) ? -1 : __real_read(fd, bytes, count);
+}
+
 int __wrap_open(const char *path, int flags, ...) {
     va_list arguments;
     va_start(arguments, flags);
@@ -100,5 +106,5 @@ int __wrap_open(const char *path, int flags, ...) {
         (void)snprintf(below, sizeof below, "%s%s", inject.root, path);
         path = below;
     }
-    return __real_open(path, flags, mode);
+    return fails(CALL_OPEN) ? -1 : __real_open(path, flags, mode);
 }

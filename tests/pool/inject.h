@@ -16,6 +16,8 @@ enum call {
     CALL_MADVISE,
     CALL_PRCTL,
     CALL_WRITE,
+    CALL_OPEN,
+    CALL_READ,
     CALLS
 };
 

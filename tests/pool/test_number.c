@@ -40,3 +40,24 @@ Test(number, of_no_digits_is_none) {
     cr_expect(eq(sz, n, 7));
     cr_expect(eq(ptr, (void *)(uintptr_t)end, NULL));
 }
+
+Test(number, or_else_is_what_the_text_begins_with) {
+    cr_expect(eq(sz, number_or("0", 5), 0));
+    cr_expect(eq(sz, number_or("65530\n", 5), 65530));
+    cr_expect(eq(sz, number_or("12abc", 5), 12));
+    cr_expect(eq(sz, number_or("9223372036854771712\n", 5), 9223372036854771712U));
+    cr_expect(eq(sz, number_or("18446744073709551615", 5), SIZE_MAX));
+}
+
+Test(number, or_else_is_the_other_value_for_a_text_of_none) {
+    cr_expect(eq(sz, number_or("max\n", 5), 5));
+    cr_expect(eq(sz, number_or("", 5), 5));
+    cr_expect(eq(sz, number_or("\n", 5), 5));
+    cr_expect(eq(sz, number_or("-1", 5), 5));
+    cr_expect(eq(sz, number_or(" 7", 5), 5));
+}
+
+Test(number, or_else_is_unlimited_where_it_is_too_large) {
+    cr_expect(eq(sz, number_or("18446744073709551616", 5), UNLIMITED));
+    cr_expect(eq(sz, number_or("99999999999999999999999999", 5), UNLIMITED));
+}

@@ -1,0 +1,17 @@
+/*
+ * text_file.h - the small texts of /proc and /sys.
+ *
+ * Thread-safe, async-signal-safe; errno is preserved, and no descriptor stays open.
+ */
+#ifndef POOL_TEXT_FILE_H
+#define POOL_TEXT_FILE_H
+
+#include "pool/util.h"
+
+/* The beginning of the file, terminated, in text[size]. False, and text empty: it cannot be read. */
+MUST_CHECK bool text_file_read(const char *path, char *text, size_t size);
+
+/* The number that the file begins with; `otherwise` where there is none. */
+size_t text_file_number(const char *path, size_t otherwise);
+
+#endif
