@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <time.h>
 
+/* A time that does not come. */
+#define NEVER UINT64_MAX
+
 /* Milliseconds of the monotonic clock, a tick behind at most: 4 ns, where the exact clock takes 18.
  * Thread-safe, async-signal-safe. clock_gettime(2), CLOCK_MONOTONIC_COARSE. */
 static inline uint64_t clock_coarse_ms(void) {

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "pool/clock.h"
+#include "pool/environment.h"
 #include "pool/number.h"
 #include "pool/size_class.h"
 
@@ -56,22 +58,12 @@ static bool parse_size(const char *text, size_t *bytes) {
 
 /* ---- file name patterns ---- */
 
-/* The value of name[length] in the environment; NULL where it has none. */
-static const char *lookup(char *const *environment, const char *name, size_t length) {
-    for (char *const *e = environment; e != NULL && *e != NULL; e++) {
-        if (strncmp(*e, name, length) == 0 && (*e)[length] == '=') {
-            return *e + length + 1;
-        }
-    }
-    return NULL;
-}
-
 /* The rank of this process among those that a launcher started together. */
 static const char *rank(char *const *environment) {
     static const char *const names[] = {"RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"};
     const char *value = NULL;
     for (size_t i = 0; value == NULL && i < sizeof names / sizeof *names; i++) {
-        value = lookup(environment, names[i], strlen(names[i]));
+        value = environment_value(environment, names[i], strlen(names[i]));
     }
     return value != NULL ? value : "0";
 }
@@ -123,7 +115,7 @@ static bool fill_in(struct text *t, const char **p, char *const *environment) {
     if (close == NULL) {
         return false;
     }
-    const char *value = lookup(environment, *p + 1, (size_t)(close - *p - 1));
+    const char *value = environment_value(environment, *p + 1, (size_t)(close - *p - 1));
     *p = close + 1;
     return append_value(t, value != NULL ? value : "");
 }
@@ -213,6 +205,52 @@ static bool parse_share(const struct source *s, void *field) {
     }
     *(option_share *)field = (struct share){.bytes = n};
     return true;
+}
+
+static bool parse_bytes(const struct source *s, void *field) {
+    return parse_size(s->text, field);
+}
+
+static bool parse_millis(const struct source *s, void *field) {
+    const char *end = NULL;
+    size_t n = 0;
+    if (equal(s->text, "-1")) {
+        *(option_millis *)field = NEVER;
+        return true;
+    }
+    if (!number_parse(s->text, &end, &n) || *end != '\0' || n == NEVER) {
+        return false;
+    }
+    *(option_millis *)field = n;
+    return true;
+}
+
+/* The number of "75%" at the beginning of text, and in *end what follows it. */
+static bool parse_limit(const char *text, const char **end, unsigned *percent) {
+    size_t n = 0;
+    if (!number_parse(text, end, &n) || **end != '%' || n < 1 || n > 100) {
+        return false;
+    }
+    (*end)++;
+    *percent = (unsigned)n;
+    return true;
+}
+
+static bool parse_pressure(const struct source *s, void *field) {
+    struct pressure_limits limits = {0};
+    const char *end = NULL;
+    bool both = parse_limit(s->text, &end, &limits.cleanup) && *end == ',' &&
+                parse_limit(end + 1, &end, &limits.emergency) && *end == '\0';
+    bool valid = both ? limits.cleanup <= limits.emergency : equal(s->text, "off");
+    if (valid) {
+        *(option_pressure *)field = both ? limits : (struct pressure_limits){0};
+    }
+    return valid;
+}
+
+static bool parse_helper(const struct source *s, void *field) {
+    static const char *const words[] = {"auto", "off", NULL};
+    return parse_word(s->text, words, field);
 }
 
 static bool parse_thp(const struct source *s, void *field) {
@@ -307,7 +345,7 @@ static void load(struct options *o, const struct option *option, char *const *en
     void *field = (char *)o + option->offset;
     struct source source = {.text = option->default_text, .environment = environment};
     (void)option->parse(&source, field);
-    source.text = lookup(environment, option->name, strlen(option->name));
+    source.text = environment_value(environment, option->name, strlen(option->name));
     if (source.text != NULL && !option->parse(&source, field)) {
         complain(complaints, source.text - strlen(option->name) - 1, option->default_text);
     }

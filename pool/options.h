@@ -8,6 +8,7 @@
 #define POOL_OPTIONS_H
 
 #include "pool/host_backend.h"
+#include "pool/pressure.h"
 #include "pool/util.h"
 #include "pool/writer.h"
 
@@ -21,6 +22,10 @@ enum stats_mode {
 enum error_mode {
     ERROR_ABORT,
     ERROR_REPORT
+};
+enum helper_mode {
+    HELPER_AUTO,
+    HELPER_OFF
 };
 
 enum {
@@ -43,6 +48,10 @@ struct pattern {
 typedef bool option_flag;
 typedef size_t option_threshold;
 typedef struct share option_share;
+typedef size_t option_bytes;
+typedef uint64_t option_millis; /* NEVER for -1 */
+typedef struct pressure_limits option_pressure;
+typedef enum helper_mode option_helper;
 typedef enum thp_mode option_thp;
 typedef enum stats_mode option_stats;
 typedef struct pattern option_pattern;

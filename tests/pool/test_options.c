@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "pool/clock.h"
 #include "pool/options.h"
 
 static struct options o;
@@ -30,6 +31,12 @@ static void expect_defaults(void) {
     cr_expect(eq(sz, o.threshold, 1 * MIB));
     cr_expect(o.cache_max.is_percent);
     cr_expect(eq(u32, o.cache_max.percent, 80));
+    cr_expect(o.recycle);
+    cr_expect(eq(u64, o.decay_ms, 10000));
+    cr_expect(eq(u32, o.pressure.cleanup, 75));
+    cr_expect(eq(u32, o.pressure.emergency, 90));
+    cr_expect(eq(int, o.helper, HELPER_AUTO));
+    cr_expect(eq(sz, o.prefault, 0));
     cr_expect(eq(int, o.thp, THP_AUTO));
     cr_expect(eq(int, o.stats, STATS_AUTO));
     cr_expect(eq(str, o.stats_file.text, "-"));
@@ -146,6 +153,18 @@ Test(options, huge_pages_are_auto_on_or_off) {
     cr_expect(accepts("BIGMALLOC_THP=on") && o.thp == THP_ON);
     cr_expect(accepts("BIGMALLOC_THP=off") && o.thp == THP_OFF);
     cr_expect(not(accepts("BIGMALLOC_THP=always")));
+}
+
+Test(options, recycling_is_on_or_off) {
+    cr_expect(accepts("BIGMALLOC_RECYCLE=on") && o.recycle);
+    cr_expect(accepts("BIGMALLOC_RECYCLE=off") && !o.recycle);
+    cr_expect(not(accepts("BIGMALLOC_RECYCLE=auto")));
+}
+
+Test(options, the_helper_is_auto_or_off) {
+    cr_expect(accepts("BIGMALLOC_HELPER=auto") && o.helper == HELPER_AUTO);
+    cr_expect(accepts("BIGMALLOC_HELPER=off") && o.helper == HELPER_OFF);
+    cr_expect(not(accepts("BIGMALLOC_HELPER=on")));
 }
 
 Test(options, statistics_have_five_modes) {
@@ -267,6 +286,83 @@ Test(options, a_share_is_so_many_bytes_of_the_whole) {
     cr_expect(eq(sz, share_bytes(fixed, 1000), 3 * MIB));
     cr_expect(eq(sz, share_bytes(half, 0), 0));
     cr_expect(eq(sz, share_bytes(all, SIZE_MAX), 18446744073709551600U), "no overflow");
+}
+
+Test(options, memory_made_resident_is_a_size) {
+    cr_expect(accepts("BIGMALLOC_PREFAULT=0"));
+    cr_expect(eq(sz, o.prefault, 0));
+    cr_expect(accepts("BIGMALLOC_PREFAULT=2g"));
+    cr_expect(eq(sz, o.prefault, 2 * GIB));
+    cr_expect(not(accepts("BIGMALLOC_PREFAULT=50%")));
+    cr_expect(not(accepts("BIGMALLOC_PREFAULT=-1")));
+    expect_defaults();
+}
+
+/* ---- decay and pressure ---- */
+
+Test(options, decay_takes_milliseconds_or_never) {
+    cr_expect(accepts("BIGMALLOC_DECAY_MS=0"));
+    cr_expect(eq(u64, o.decay_ms, 0));
+    cr_expect(accepts("BIGMALLOC_DECAY_MS=2500"));
+    cr_expect(eq(u64, o.decay_ms, 2500));
+    cr_expect(accepts("BIGMALLOC_DECAY_MS=-1"));
+    cr_expect(eq(u64, o.decay_ms, NEVER));
+    cr_expect(accepts("BIGMALLOC_DECAY_MS=18446744073709551614"));
+    cr_expect(eq(u64, o.decay_ms, 18446744073709551614U));
+}
+
+Test(options, decay_refuses_what_is_no_time) {
+    static const char *const bad[] = {
+        "BIGMALLOC_DECAY_MS=-2",
+        "BIGMALLOC_DECAY_MS=-",
+        "BIGMALLOC_DECAY_MS=-10",
+        "BIGMALLOC_DECAY_MS=+1",
+        "BIGMALLOC_DECAY_MS=10s",
+        "BIGMALLOC_DECAY_MS=1.5",
+        "BIGMALLOC_DECAY_MS= 1",
+        "BIGMALLOC_DECAY_MS=1 ",
+        "BIGMALLOC_DECAY_MS=never",
+        "BIGMALLOC_DECAY_MS=-1 ",
+        "BIGMALLOC_DECAY_MS=18446744073709551615",
+        "BIGMALLOC_DECAY_MS=18446744073709551616",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_expect(not(accepts(bad[i])), "%s", bad[i]);
+        cr_expect(eq(u64, o.decay_ms, 10000), "%s", bad[i]);
+    }
+}
+
+Test(options, pressure_has_two_limits_in_order) {
+    cr_expect(accepts("BIGMALLOC_PRESSURE=50%,60%"));
+    cr_expect(eq(u32, o.pressure.cleanup, 50));
+    cr_expect(eq(u32, o.pressure.emergency, 60));
+    cr_expect(accepts("BIGMALLOC_PRESSURE=1%,1%"));
+    cr_expect(eq(u32, o.pressure.emergency, 1));
+    cr_expect(accepts("BIGMALLOC_PRESSURE=100%,100%"));
+    cr_expect(eq(u32, o.pressure.cleanup, 100));
+}
+
+Test(options, pressure_may_be_off) {
+    cr_expect(accepts("BIGMALLOC_PRESSURE=off"));
+    cr_expect(eq(u32, o.pressure.cleanup, 0));
+    cr_expect(eq(u32, o.pressure.emergency, 0));
+}
+
+Test(options, pressure_refuses_all_but_two_per_cent_in_order) {
+    static const char *const bad[] = {
+        "BIGMALLOC_PRESSURE=75%",         "BIGMALLOC_PRESSURE=75%,",
+        "BIGMALLOC_PRESSURE=,90%",        "BIGMALLOC_PRESSURE=75,90",
+        "BIGMALLOC_PRESSURE=75%,90",      "BIGMALLOC_PRESSURE=75%90%",
+        "BIGMALLOC_PRESSURE=90%,75%",     "BIGMALLOC_PRESSURE=0%,90%",
+        "BIGMALLOC_PRESSURE=0%,0%",       "BIGMALLOC_PRESSURE=75%,101%",
+        "BIGMALLOC_PRESSURE=75%,90%,95%", "BIGMALLOC_PRESSURE=75%, 90%",
+        "BIGMALLOC_PRESSURE=-75%,90%",    "BIGMALLOC_PRESSURE=4294967371%,90%",
+        "BIGMALLOC_PRESSURE=on",          "BIGMALLOC_PRESSURE=offf",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_expect(not(accepts(bad[i])), "%s", bad[i]);
+        expect_defaults();
+    }
 }
 
 /* ---- signals ---- */
