@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +41,7 @@ int __real_madvise(void *address, size_t bytes, int advice);
 int __real_prctl(int option, ...);
 ssize_t __real_write(int fd, const void *bytes, size_t count);
 ssize_t __real_read(int fd, void *bytes, size_t count);
+int __real_poll(struct pollfd *all, nfds_t count, int timeout_ms);
 int __real_open(const char *path, int flags, ...);
 
 void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset);
@@ -49,6 +51,7 @@ int __wrap_madvise(void *address, size_t bytes, int advice);
 int __wrap_prctl(int option, ...);
 ssize_t __wrap_write(int fd, const void *bytes, size_t count);
 ssize_t __wrap_read(int fd, void *bytes, size_t count);
+int __wrap_poll(struct pollfd *all, nfds_t count, int timeout_ms);
 int __wrap_open(const char *path, int flags, ...);
 
 void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
@@ -93,6 +96,14 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t count) {
 
 ssize_t __wrap_read(int fd, void *bytes, size_t count) {
     return fails(CALL_READ) ? -1 : __real_read(fd, bytes, count);
+}
+
+int __wrap_poll(struct pollfd *all, nfds_t count, int timeout_ms) {
+    if (inject.poll_reports == 0) {
+        return __real_poll(all, count, timeout_ms);
+    }
+    all[0].revents = inject.poll_reports;
+    return 1;
 }
 
 int __wrap_open(const char *path, int flags, ...) {

@@ -29,6 +29,7 @@ struct inject {
     size_t mmap_largest; /* longer ones are refused; 0: no limit */
     int madvise_advice;  /* only this advice is counted and fails; 0: any */
     size_t write_most;   /* a write takes so many bytes at most; 0: no limit */
+    short poll_reports;  /* what poll finds on its first descriptor; 0: it asks the system */
     const char *root;    /* files below /proc and /sys are opened below this; NULL: as usual */
 };
 
