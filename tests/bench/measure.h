@@ -10,11 +10,14 @@
 #ifndef TESTS_BENCH_MEASURE_H
 #define TESTS_BENCH_MEASURE_H
 
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -50,20 +53,30 @@ static inline struct usage usage_since(struct usage start, int who) {
                           now.system_ms - start.system_ms};
 }
 
+/*
+ * A field of a file in /proc that counts KiB. Without stdio, which allocates: some workloads look
+ * while they may make no call of malloc at all.
+ */
+static inline double proc_mib(const char *path, const char *field) {
+    char text[8192];
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? 0 : read(file, text, sizeof text - 1);
+    if (file >= 0) {
+        close(file);
+    }
+    text[length > 0 ? length : 0] = '\0';
+    const char *found = strstr(text, field);
+    return found == NULL ? 0 : (double)strtol(found + strlen(field), NULL, 10) / KIB;
+}
+
 /* VmHWM and not ru_maxrss: the latter is inherited through exec from a larger parent. */
 static inline double peak_mib(void) {
-    long kib = 0;
-    char line[256];
-    FILE *status = fopen("/proc/self/status", "r");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
-        if (strncmp(line, "VmHWM:", 6) == 0) {
-            kib = strtol(line + 6, NULL, 10);
-        }
-    }
-    if (status != NULL) {
-        fclose(status);
-    }
-    return (double)kib / KIB;
+    return proc_mib("/proc/self/status", "VmHWM:");
+}
+
+/* Counted page by page; VmRSS is a sum of counters that each processor is a little behind with. */
+static inline double resident_mib(void) {
+    return proc_mib("/proc/self/smaps_rollup", "Rss:");
 }
 
 /* `time` is for one step already, in the workload's unit; `used` is for all `steps`. */
@@ -81,6 +94,22 @@ static inline void print_time(const char *row, double time) {
 /* A warm-up round or a quick look does a quarter of the work. */
 static inline long steps_wanted(long steps) {
     return getenv("BENCH_QUICK") == NULL ? steps : steps / 4;
+}
+
+/* xorshift64* (Vigna 2016, "An experimental exploration of Marsaglia's xorshift generators"). */
+static inline uint64_t random_next(uint64_t *state) {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545F4914F6CDD1D;
+}
+
+/* One byte in each page of [p + from, p + to). */
+static inline char *touch(char *p, size_t from, size_t to) {
+    for (size_t at = from; at < to; at += PAGE) {
+        p[at] = 1;
+    }
+    return p;
 }
 
 /* Hides from the compiler what becomes of p: a malloc whose result nobody needs may be removed. */

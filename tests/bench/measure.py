@@ -8,7 +8,7 @@ import os
 import resource
 import statistics
 import time
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Union
 
 MIB = 1 << 20
 
@@ -18,11 +18,25 @@ def steps_wanted(steps: int) -> int:
     return max(2, steps // 4) if "BENCH_QUICK" in os.environ else steps
 
 
+def proc_mib(path: str, field: str) -> float:
+    """A field of a file in /proc that counts KiB; the first line of smaps_rollup has none."""
+    with open(path, encoding="ascii") as file:
+        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    return int(fields[field].split()[0]) / 1024
+
+
 def peak_mib() -> float:
     """VmHWM and not ru_maxrss: the latter is inherited through exec from a larger parent."""
-    with open("/proc/self/status", encoding="ascii") as status:
-        fields = dict(line.split(":", 1) for line in status)
-    return int(fields["VmHWM"].split()[0]) / 1024
+    return proc_mib("/proc/self/status", "VmHWM")
+
+
+def smaps_mib(field: str, process: Union[int, str] = "self") -> float:
+    """Counted page by page; VmRSS is a sum of counters that each processor is a little behind with."""
+    return proc_mib(f"/proc/{process}/smaps_rollup", field)
+
+
+def resident_mib() -> float:
+    return smaps_mib("Rss")
 
 
 class Meter:

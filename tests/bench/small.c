@@ -6,7 +6,6 @@
 #include "tests/bench/measure.h"
 
 #include <pthread.h>
-#include <stdint.h>
 
 enum {
     SLOTS = 8192,
@@ -15,14 +14,6 @@ enum {
 };
 
 typedef void *worker(void *seed);
-
-/* xorshift64* (Vigna 2016, "An experimental exploration of Marsaglia's xorshift generators"). */
-static uint64_t random_next(uint64_t *state) {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545F4914F6CDD1D;
-}
 
 /* Every power of two from 16 B to 16 KiB equally often, and up to twice that inside each. */
 static void *small_block(uint64_t random) {
