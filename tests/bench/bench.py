@@ -17,8 +17,8 @@ from typing import Dict, List, Sequence, Tuple
 
 import chart
 import report
-from runner import BIGMALLOC, CONFIGURATIONS, Configuration, Figures, Rows, RunFailed
-from runner import more_peers, preloaded, run, split_usable
+from runner import BIGMALLOC, Configuration, Figures, Rows, RunFailed
+from runner import all_peers, preloaded, run, split_usable
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -183,7 +183,7 @@ def wanted_workloads(only: Sequence[str]) -> List[Workload]:
 
 
 def wanted_configurations(options: argparse.Namespace) -> Tuple[List[Configuration], List[str]]:
-    peers = [*CONFIGURATIONS, *more_peers()]
+    peers = all_peers()
     if options.peers:
         peers = [peer for peer in peers if peer.name in ("glibc", *options.peers)]
     return split_usable([*peers, preloaded(BIGMALLOC, os.path.abspath(options.lib))])

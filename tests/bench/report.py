@@ -45,13 +45,13 @@ def against_best(row: Dict[str, Figures], metric: str) -> str:
 
 
 def heading(names: Sequence[str]) -> List[str]:
-    """Two lines: glibc-raised is one word too long for a column."""
-    parts = [name.rsplit("-", 1) if "-" in name else ["", name] for name in names]
+    """A line for each word of the longest name: glibc-raised is too long for a column."""
+    words = [name.replace("-", "-\n").split("\n") for name in names]
+    height = max(len(parts) for parts in words)
+    stacked = [[""] * (height - len(parts)) + parts for parts in words]
     indent = " " * (LABEL_WIDTH + METRIC_WIDTH)
-    first = "".join(f"{first + '-' if first else '':>{COLUMN_WIDTH}}" for first, _ in parts)
-    second = "".join(f"{second:>{COLUMN_WIDTH}}" for _, second in parts)
-    lines = [(indent + first).rstrip(), f"{indent}{second}   {BIGMALLOC} / best peer"]
-    return [line for line in lines if line]
+    lines = [indent + "".join(f"{word:>{COLUMN_WIDTH}}" for word in line) for line in zip(*stacked)]
+    return [*(line.rstrip() for line in lines[:-1]), f"{lines[-1]}   {BIGMALLOC} / best peer"]
 
 
 def failed(failures: Failures, key: Key, name: str) -> str:

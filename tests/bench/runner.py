@@ -28,6 +28,9 @@ def preloaded(name: str, library: str, **env: str) -> Configuration:
     return Configuration(name, {"LD_PRELOAD": library, **env})
 
 
+# What keeps mimalloc from giving anything back; the second is how its version 2.0 had it.
+NEVER_PURGE = {"MIMALLOC_PURGE_DELAY": "-1", "MIMALLOC_ALLOW_DECOMMIT": "0"}
+
 # The dynamic linker finds a peer by its soname, wherever the distribution put it.
 CONFIGURATIONS = (
     Configuration("glibc"),
@@ -47,15 +50,32 @@ CONFIGURATIONS = (
 
 
 def more_peers() -> List[Configuration]:
-    """BENCH_PEERS=name=library,name=library: peers that are not installed where the linker looks."""
+    """BENCH_PEERS=name=library,name=library: peers that are not installed where the linker looks, or that
+    stand for the one of that name."""
     listed = [peer for peer in os.environ.get("BENCH_PEERS", "").split(",") if peer]
     return [preloaded(*peer.split("=", 1)) for peer in listed]
+
+
+def with_twins(peers: Sequence[Configuration]) -> List[Configuration]:
+    """Each mimalloc is followed by one that never returns memory, as glibc is by glibc-raised."""
+    twins: List[Configuration] = []
+    for peer in peers:
+        twins.append(peer)
+        if os.path.basename(peer.env.get("LD_PRELOAD", "")).startswith("libmimalloc"):
+            twins.append(Configuration(f"{peer.name}-kept", {**peer.env, **NEVER_PURGE}))
+    return twins
+
+
+def all_peers() -> List[Configuration]:
+    named = {peer.name: peer for peer in (*CONFIGURATIONS, *more_peers())}
+    return with_twins(list(named.values()))
 
 
 def clean_environment() -> Dict[str, str]:
     """Nothing of the caller's allocator settings reaches glibc or a peer."""
     return {name: value for name, value in os.environ.items()
-            if name not in ("LD_PRELOAD", "GLIBC_TUNABLES") and not name.startswith("MALLOC_")}
+            if name not in ("LD_PRELOAD", "GLIBC_TUNABLES")
+            and not name.startswith(("MALLOC_", "MIMALLOC_", "TCMALLOC_"))}
 
 
 def execute(command: Sequence[str], env: Dict[str, str]) -> str:
