@@ -32,6 +32,8 @@ class Workload:
     needs: Tuple[str, ...] = ()
     needs_gib: int = 1
     env: Tuple[Tuple[str, str], ...] = ()
+    share_of_runs: float = 1.0       # more than one where a run is short, less where it takes long
+    under: Tuple[str, ...] = ()      # the configurations that it tells something about; all, if none is named
 
 
 def numpy(group: str, script: str, mib: int) -> Workload:
@@ -39,10 +41,13 @@ def numpy(group: str, script: str, mib: int) -> Workload:
     return Workload(group, name, (script, str(mib)), needs=("numpy",), needs_gib=1 + 5 * mib // 1024)
 
 
+# Waiting threads sleep: where they spin beside other work, that work decides the figure.
+CALM = (("OMP_WAIT_POLICY", "passive"),)
+
+
 def torch(name: str, argument: str) -> Workload:
-    """Waiting threads sleep: where they spin beside other work, that work decides the figure."""
     return Workload("PyTorch steps", name, ("torch_steps.py", argument), needs=("torch",), needs_gib=2,
-                    env=(("OMP_WAIT_POLICY", "passive"),))
+                    env=CALM)
 
 
 WORKLOADS = (
@@ -56,9 +61,19 @@ WORKLOADS = (
     torch("transformer training", "transformer"),
     torch("variable-shape inference", "variable"),
     torch("element-wise chain, 64 MiB", "elementwise"),
+    Workload("PyTorch passes of ten shapes, after the 20th", "100 passes", ("torch_passes.py",),
+             needs=("torch",), needs_gib=2, env=CALM, share_of_runs=0.6),
+    Workload("PyTorch DataLoader", "4 workers", ("torch_loaders.py",), needs=("numpy", "torch"), needs_gib=3,
+             share_of_runs=0.6, under=("glibc", BIGMALLOC)),
     Workload("hit pair malloc + free, memory untouched", "", ("hit_pair",), unit="ns"),
     Workload("growth by realloc, touched, from 1 MiB", "by 1/8", ("grow", "eighths"), needs_gib=4),
     Workload("growth by realloc, touched, from 1 MiB", "by 1 MiB", ("grow", "steps")),
+    Workload("shrinking by realloc, touched, to 1 MiB", "by 1/8", ("grow", "shrink"), needs_gib=4),
+    Workload("128 MiB after 70 idle blocks of 2 to 3 MiB", "", ("gather",), unit="us", share_of_runs=3),
+    Workload("until 400 MiB of idle memory are back", "no call", ("idle",), unit="s", share_of_runs=0.4),
+    Workload("until 400 MiB of idle memory are back", "no call, DECAY_MS=1000", ("idle",), unit="s",
+             env=(("BIGMALLOC_DECAY_MS", "1000"),), share_of_runs=0.4, under=(BIGMALLOC,)),
+    Workload("long loop of 1 MiB to 64 MiB", "", ("long_loop",), unit="ns", needs_gib=4, share_of_runs=0.2),
     Workload("small blocks 16 B to 32 KiB", "", ("small",), unit="ns"),
     Workload("small objects of Python", "usual", ("python_objects.py",)),
     Workload("small objects of Python", "PYTHONMALLOC=malloc", ("python_objects.py",),
@@ -121,11 +136,17 @@ def measure_once(workload: Workload, configuration: Configuration, options: argp
     return run(command_of(workload, options.programs), env)
 
 
-def rounds(configurations: List[Configuration],
+def runs_wanted(workload: Workload, options: argparse.Namespace) -> int:
+    return 1 if options.quick else max(1, round(options.runs * workload.share_of_runs))
+
+
+def rounds(workload: Workload, configurations: List[Configuration],
            options: argparse.Namespace) -> List[Tuple[int, Configuration]]:
-    """(round, configuration) in the order of running; round 0 warms up and is not counted."""
-    order = [(0, c) for c in (configurations[:1] if options.quick else configurations)]
-    for number in range(1, options.runs + 1):
+    """(round, configuration) in the order of running; round 0 warms up and is not counted. In a quick look,
+    and where a run takes long, it only reads the program into memory."""
+    is_short = options.quick or workload.share_of_runs < 1
+    order = [(0, c) for c in (configurations[:1] if is_short else configurations)]
+    for number in range(1, runs_wanted(workload, options) + 1):
         turn = number % len(configurations)
         order += [(number, c) for c in configurations[turn:] + configurations[:turn]]
     return order
@@ -133,8 +154,9 @@ def rounds(configurations: List[Configuration],
 
 def measure(workload: Workload, configurations: List[Configuration], options: argparse.Namespace,
             results: Results) -> None:
-    """One workload under all configurations; one that failed is not tried again."""
-    for number, configuration in rounds(configurations, options):
+    """One workload under all configurations it is for; one that failed is not tried again."""
+    meant = [c for c in configurations if not workload.under or c.name in workload.under]
+    for number, configuration in rounds(workload, meant, options):
         key = (workload.group, workload.name, configuration.name)
         if key in results.failures:
             continue
@@ -205,7 +227,6 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true",
                         help="one short run of each: a look, not a measurement")
     options = parser.parse_args()
-    options.runs = 1 if options.quick else max(1, options.runs)
     return options
 
 
@@ -226,7 +247,8 @@ def main() -> None:
     results.left_out += [f"{name}: its library does not load here" for name in missing]
 
     title = ("Time, page faults and system time are for one step, the peak is that of the process; medians\n"
-             f"where there are several runs (here {options.runs}). "
+             f"where there are several runs (here {1 if options.quick else options.runs}, of what is slow "
+             "fewer, of what is short more). "
              f"Other work took {results.others_share:.0%} of the processors meanwhile.")
     text = "\n".join([
         title,

@@ -16,6 +16,12 @@ METRICS = (
     ("faults", "faults", False),
     ("system_ms", "system ms", False),
     ("peak_mib", "peak MiB", True),
+    ("together_mib", "together MiB", True),
+    ("resident_mib", "resident MiB", False),
+    ("grown_mib", "grown MiB", False),
+    ("excess_mib", "left MiB", False),
+    ("addresses_mib", "address MiB", False),
+    ("mappings", "mappings", False),
 )
 LABEL_WIDTH = 29
 METRIC_WIDTH = 13
@@ -27,11 +33,12 @@ def number(value: Optional[float]) -> str:
     """Three digits that count: 0.12, 9.87, 98.7, 987, 9871, 98k."""
     if value is None:
         return "-"
-    if value >= 1e6:
+    size = abs(value)
+    if size >= 1e6:
         return f"{value / 1e6:.1f}M"
-    if value >= 1e4:
+    if size >= 1e4:
         return f"{value / 1e3:.0f}k"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
 
 
 def against_best(row: Dict[str, Figures], metric: str) -> str:
@@ -67,7 +74,7 @@ def row_lines(label: str, row: Dict[str, Figures], unit: str, blanks: Dict[str, 
     lines = []
     for metric, title, compared in METRICS:
         values = {name: row.get(name, {}).get(metric) for name in blanks}
-        if metric != "time" and max(value or 0 for value in values.values()) < NOTHING:
+        if metric != "time" and max(abs(value or 0) for value in values.values()) < NOTHING:
             continue
         texts = [blanks[name] if metric == "time" and value is None else number(value)
                  for name, value in values.items()]
@@ -108,12 +115,22 @@ def labels(table: Table, group: str) -> List[str]:
     return [label for its_group, label in table if its_group.startswith(group)]
 
 
-def over(group: str, label: str, peers: Callable[[str], bool]) -> Figure:
-    """bigmalloc's time over that of the fastest of some peers."""
+def over(group: str, label: str, peers: Callable[[str], bool], metric: str = "time") -> Figure:
+    """bigmalloc's time over that of the fastest of some peers, or so of another metric."""
     def figure(table: Table) -> float:
         row = find(table, group, label)
-        return row[BIGMALLOC]["time"] / min(row[name]["time"] for name in row if peers(name))
+        return row[BIGMALLOC][metric] / min(row[name][metric] for name in row if peers(name))
     return figure
+
+
+def ours(group: str, label: str, metric: str = "time") -> Figure:
+    return lambda table: find(table, group, label)[BIGMALLOC][metric]
+
+
+def last_over_first_quarter(metric: str) -> Figure:
+    """Of the long loop: what grows with the steps is above 1."""
+    return lambda table: (ours("long loop", "quarter 4", metric)(table)
+                          / ours("long loop", "quarter 1", metric)(table))
 
 
 def worst_over(group: str, peers: Callable[[str], bool]) -> Figure:
@@ -152,10 +169,6 @@ def is_peer(name: str) -> bool:
     return name != BIGMALLOC
 
 
-def is_fast(name: str) -> bool:
-    return name in ("tcmalloc", "glibc-raised") or name.startswith("mimalloc")
-
-
 FIGURES: Sequence[Tuple[str, str, Figure]] = (
     ("hit pair, 1 MiB to 1 GiB, worst, over glibc-raised", "<= 2", worst_hit),
     ("hit pair, slowest size over fastest", "near 1", flatness),
@@ -163,11 +176,28 @@ FIGURES: Sequence[Tuple[str, str, Figure]] = (
      over("hit pair", "8 MiB, 2 threads", named("tcmalloc"))),
     ("NumPy a + b over its out= twin, 4 to 256 MiB, worst", "<= 1.05", worst_over_twin),
     ("NumPy zeros and fill, worst, over the fastest peer", "<= 1", worst_over("NumPy zeros", is_peer)),
-    ("CNN step over the fastest of tcmalloc, mimalloc, glibc-raised", "<= 1",
-     over("PyTorch", "CNN training", is_fast)),
-    ("transformer step over the fastest of these", "<= 1", over("PyTorch", "transformer training", is_fast)),
-    ("variable-shape step over the fastest of these", "<= 1",
-     over("PyTorch", "variable-shape inference", is_fast)),
+    *(figure for step in ("CNN training", "transformer training", "variable-shape inference") for figure in (
+        (f"{step}, time over the fastest peer", "<= 1.02", over("PyTorch steps", step, is_peer)),
+        (f"{step}, peak over glibc-mapped, the floor", "<= 1.04",
+         over("PyTorch steps", step, named("glibc-mapped"), "peak_mib")))),
+    ("passes of ten shapes, resident growth from pass 20 to 120, MiB", "< 10",
+     ours("PyTorch passes", "100 passes", "grown_mib")),
+    ("DataLoader, resident memory with its workers over glibc", "<= 1",
+     over("PyTorch DataLoader", "4 workers", named("glibc"), "together_mib")),
+    ("realloc growth by 1/8 to 1 GiB over glibc", "<= 0.6",
+     over("growth", "by 1/8 to 1024 MiB", named("glibc"))),
+    ("realloc growth by 1 MiB to 256 MiB over glibc", "<= 1",
+     over("growth", "by 1 MiB to 256 MiB", named("glibc"))),
+    ("realloc shrinking by 1/8 from 1 GiB over glibc", "<= 1",
+     over("shrinking", "by 1/8 from 1024 MiB", named("glibc"))),
+    ("128 MiB after idle blocks of 2 to 3 MiB, malloc alone, us", "<= 400", ours("128 MiB", "malloc alone")),
+    ("the same, growth of resident memory, MiB", "near 0", ours("128 MiB", "malloc and touch", "grown_mib")),
+    ("400 MiB of idle memory back after, s", "<= 12", ours("until 400 MiB", "no call")),
+    ("the same with BIGMALLOC_DECAY_MS=1000", "<= 3", ours("until 400 MiB", "no call, DECAY_MS=1000")),
+    ("long loop, mappings, last quarter over first", "<= 1.1", last_over_first_quarter("mappings")),
+    ("long loop, addresses, last quarter over first", "<= 1.1", last_over_first_quarter("addresses_mib")),
+    ("long loop, resident memory, last quarter over first", "<= 1.1", last_over_first_quarter("resident_mib")),
+    ("long loop, time of a step, last quarter over first", "<= 1.1", last_over_first_quarter("time")),
     ("small blocks, worst, over jemalloc", "<= 1.02", worst_over("small blocks", named("jemalloc"))),
     ("Python objects, worst, over jemalloc", "<= 1.02", worst_over("small objects", named("jemalloc"))),
     ("start of /bin/true over bare, ms", "<= 0.3", added_start_ms),
