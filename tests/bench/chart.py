@@ -9,7 +9,7 @@ from runner import BIGMALLOC
 BASE = "glibc"
 HIT_PAIR = "hit pair"
 MIB_OF = {"MiB": 1, "GiB": 1024}
-TICKS = (0.1, 0.25, 0.5, 1, 2, 4, 10, 40)
+TICKS = (0.001, 0.01, 0.1, 0.3, 1, 3, 10, 40)
 SHORT = {"NumPy expression c = a + b": "NumPy a + b",
          "NumPy temporaries sqrt(a*a + b*b) / (a + b)": "NumPy temporaries",
          "NumPy zeros, filled": "NumPy zeros",
@@ -111,6 +111,7 @@ def draw(path: str, names: Sequence[str], table: Table) -> str:
         return "no picture: matplotlib is not installed"
     if not any(BASE in row for row in table.values()):
         return "no picture: nothing was measured under glibc"
-    keys = [key for key in reversed(list(table)) if BASE in table[key] and not key[0].startswith(HIT_PAIR)]
+    keys = [key for key, row in reversed(list(table.items()))
+            if row.get(BASE, {}).get("time") and not key[0].startswith(HIT_PAIR)]
     draw_figure(pyplot, names, table, keys).savefig(path, dpi=100)
     return f"picture: {path}"

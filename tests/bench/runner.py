@@ -57,7 +57,8 @@ def more_peers() -> List[Configuration]:
 
 
 def with_twins(peers: Sequence[Configuration]) -> List[Configuration]:
-    """Each mimalloc is followed by one that never returns memory, as glibc is by glibc-raised."""
+    """Each mimalloc is followed by one that does not purge, as glibc is by glibc-raised. Version 2 still unmaps
+    its largest blocks, so the twins differ little there."""
     twins: List[Configuration] = []
     for peer in peers:
         twins.append(peer)
