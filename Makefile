@@ -67,6 +67,7 @@ UNIT     := $(TESTS)/pool/tests
 STRESS   := $(patsubst tests/stress/%.c,$(TESTS)/stress/%,$(wildcard tests/stress/*.c))
 PRELOAD  := $(TESTS)/preload/tests $(TESTS)/preload/subject $(TESTS)/preload/subject_cxx \
             $(patsubst tests/preload/%.c,$(TESTS)/preload/%.so,$(wildcard tests/preload/lib_*.c))
+CGROUP   := $(patsubst tests/cgroup/%.c,$(TESTS)/cgroup/%,$(wildcard tests/cgroup/*.c))
 PROGRAMS := $(patsubst tests/bench/%.c,$(TESTS)/bench/%,$(wildcard tests/bench/*.c))
 HEADERS  := $(wildcard pool/*.h pool/*.def tests/*/*.h tests/*/*.def)
 
@@ -77,6 +78,10 @@ $(UNIT): $(wildcard tests/pool/*.c pool/*.c) $(HEADERS)
 $(STRESS): $(TESTS)/stress/%: tests/stress/%.c $(wildcard pool/*.c) $(HEADERS)
 	@mkdir -p $(@D)
 	$(quiet)$(CC) $(STRESS_FLAGS) -o $@ $(filter %.c,$^)
+
+$(CGROUP): $(TESTS)/cgroup/%: tests/cgroup/%.c
+	@mkdir -p $(@D)
+	$(quiet)$(CC) $(TEST_FLAGS) -O2 -fno-builtin -o $@ $<
 
 $(TESTS)/preload/tests: $(wildcard tests/preload/test_*.c) tests/preload/child.c $(HEADERS)
 	@mkdir -p $(@D)
@@ -104,7 +109,7 @@ check:
 	@$(MAKE) --no-print-directory check-built
 
 .PHONY: check-built bench-built
-check-built: all $(UNIT) $(STRESS) $(PRELOAD)
+check-built: all $(UNIT) $(STRESS) $(PRELOAD) $(CGROUP)
 	@tests/run $(BUILD)
 
 lint:
