@@ -13,7 +13,8 @@ static struct block *contested;
 static atomic_int winners;
 
 static void *release_at_once(void *number) {
-    for (int i = 0; i < ROUNDS; i++) {
+    int rounds = rounds_of(ROUNDS);
+    for (int i = 0; i < rounds; i++) {
         if (number == NULL) {
             contested = must_acquire(&host, 1 * MIB);
             atomic_store(&winners, 0);

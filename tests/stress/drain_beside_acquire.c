@@ -12,7 +12,8 @@ static atomic_int users = THREADS / 2;
 
 static void use_blocks(size_t mark) {
     unsigned seed = (unsigned)mark;
-    for (int i = 0; i < ROUNDS; i++) {
+    int rounds = rounds_of(ROUNDS);
+    for (int i = 0; i < rounds; i++) {
         struct block *b = must_acquire(&host, any_size(&seed));
         bool zeroed = chance(&seed, 4) == 0;
         if (zeroed) {

@@ -53,7 +53,8 @@ static void *live(void *number) {
     for (size_t i = 0; i < SLOTS; i++) {
         slots[i].mark = ((uintptr_t)number + 1) * 1000 + i;
     }
-    for (int i = 0; i < STEPS; i++) {
+    int steps = rounds_of(STEPS);
+    for (int i = 0; i < steps; i++) {
         step(&slots[chance(&seed, SLOTS)], &seed);
         if (chance(&seed, 500) == 0) {
             (void)host_drain(&host);

@@ -63,7 +63,8 @@ static void *work(void *number) {
     size_t mark = (uintptr_t)number + 1;
     unsigned seed = (unsigned)mark;
     if (mark % 2 == 0) {
-        for (int i = 0; i < FORKS; i++) {
+        int forks = rounds_of(FORKS);
+        for (int i = 0; i < forks; i++) {
             fork_once(&seed, mark);
         }
         atomic_fetch_sub(&forking, 1);

@@ -42,6 +42,12 @@ static inline int verdict(const char *name) {
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Of that many rounds as many as the machine can do: STRESS_PERCENT in the environment. */
+static inline int rounds_of(int usual) {
+    const char *percent = getenv("STRESS_PERCENT");
+    return percent == NULL ? usual : usual * atoi(percent) / 100;
+}
+
 static inline size_t chance(unsigned *seed, size_t n) {
     return (size_t)rand_r(seed) % n;
 }
