@@ -61,7 +61,7 @@ UNIT_FLAGS   := $(TEST_FLAGS) -O1 -fsanitize=address,undefined -fno-sanitize-rec
 STRESS_FLAGS := $(TEST_FLAGS) -O1 -fsanitize=thread
 TESTS        := $(BUILD)/tests
 # The system calls that tests/pool/inject.c can make fail.
-WRAPPED      := mmap munmap mprotect madvise prctl write open read poll
+WRAPPED      := mmap munmap mprotect madvise mremap prctl write open read poll
 
 UNIT     := $(TESTS)/pool/tests
 STRESS   := $(patsubst tests/stress/%.c,$(TESTS)/stress/%,$(wildcard tests/stress/*.c))

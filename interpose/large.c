@@ -5,26 +5,13 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "interpose/helper.h"
 #include "interpose/shield.h"
 #include "interpose/small.h"
 #include "pool/clock.h"
 #include "pool/writer.h"
 
-/* How often jemalloc is made to look for unused memory that has aged; it has no thread to do so. */
-static const uint64_t TICK_MS = 1000;
-
-static void tick(uint64_t now_ms) {
-    static _Atomic uint64_t due_ms;
-    uint64_t due = atomic_load_explicit(&due_ms, memory_order_relaxed);
-    if (LIKELY(now_ms < due) || !atomic_compare_exchange_strong(&due_ms, &due, now_ms + TICK_MS)) {
-        return;
-    }
-    int saved_errno = errno;
-    small_decay();
-    errno = saved_errno;
-}
-
-struct block *large_acquire(size_t bytes, bool *pass) {
+struct block *large_acquire(size_t bytes, enum pool_pages pages, bool *pass) {
     *pass = false;
     if (UNLIKELY(bytes > SIZE_CLASS_MAX)) {
         errno = ENOMEM;
@@ -35,7 +22,7 @@ struct block *large_acquire(size_t bytes, bool *pass) {
         return NULL;
     }
     enum fill_result result = FILL_OK;
-    struct block *b = host_acquire(&life_host, bytes, &result);
+    struct block *b = host_acquire(&life_host, bytes, pages, &result);
     if (UNLIKELY(b == NULL)) {
         *pass = result == FILL_NO_ADDRESS;
         errno = ENOMEM;
@@ -45,7 +32,14 @@ struct block *large_acquire(size_t bytes, bool *pass) {
 
 bool large_trim(void) {
     bool small = small_purge();
-    return host_drain(&life_host) > 0 || small;
+    return host_drain(&life_host, HOST_TRIMMED) > 0 || small;
+}
+
+struct block *large_resize(struct block *b, size_t bytes) {
+    uint64_t now_ms = clock_coarse_ms();
+    b = bytes <= SIZE_CLASS_MAX ? host_resize(&life_host, b, bytes, now_ms) : NULL;
+    helper_call(now_ms);
+    return b;
 }
 
 /* ---- memory errors of the program ---- */
@@ -127,12 +121,14 @@ struct block *large_find(const void *p, const char *caller) {
 static const size_t OUTGROWN_KEPT_BELOW = 4 * MIB;
 
 void large_outgrown(struct block *b) {
-    bool live = block_bytes(b) < OUTGROWN_KEPT_BELOW
-                    ? host_release(&life_host, b, clock_coarse_ms())
-                    : pool_discard(b->home, b);
+    uint64_t now_ms = clock_coarse_ms();
+    bool live = block_bytes(b) < OUTGROWN_KEPT_BELOW ? host_release(&life_host, b, now_ms)
+                                                     : pool_discard(b->home, b);
     if (UNLIKELY(!live)) {
         report("realloc", b->address, b);
+        return;
     }
+    helper_call(now_ms);
 }
 
 void large_free(void *p) {
@@ -145,5 +141,5 @@ void large_free(void *p) {
         report("free", p, b);
         return;
     }
-    tick(now_ms);
+    helper_call(now_ms);
 }

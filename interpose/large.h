@@ -12,7 +12,7 @@
  * A block of at least `bytes`. NULL: *pass says whether jemalloc should serve the request in our
  * place (the pools are closed, or their addresses used up); otherwise it failed, and errno is set.
  */
-MUST_CHECK struct block *large_acquire(size_t bytes, bool *pass);
+MUST_CHECK struct block *large_acquire(size_t bytes, enum pool_pages pages, bool *pass);
 
 /* The LIVE block that starts at p, an address of the arena. NULL: none does, which is a memory error
  * of the program, reported as one of `caller`; the process ends unless the user chose otherwise. */
@@ -21,6 +21,10 @@ MUST_CHECK struct block *large_find(const void *p, const char *caller);
 /* Takes the block back that starts at p, an address of the arena; reports p if none does. Preserves
  * errno. */
 void large_free(void *p);
+
+/* A block for `bytes`, at least the threshold, with the contents of the LIVE block b, which may be b
+ * itself or is gone. NULL: there is none of that size to be had, and b is as it was. */
+MUST_CHECK struct block *large_resize(struct block *b, size_t bytes);
 
 /* Takes back a block, LIVE, that realloc has moved the contents out of. */
 void large_outgrown(struct block *b);

@@ -20,6 +20,10 @@ const struct libc *libc_next(void) {
         find("sigaction", &libc.sigaction);
         find("signal", &libc.signal);
         find("prlimit", &libc.prlimit);
+        find("madvise", &libc.madvise);
+        find("mprotect", &libc.mprotect);
+        find("mlock", &libc.mlock);
+        find("mlock2", &libc.mlock2);
         find("_exit", &libc.exit_now);
     }
     return &libc;

@@ -16,6 +16,10 @@ struct libc {
     int (*sigaction)(int number, const struct sigaction *action, struct sigaction *old);
     sighandler_t (*signal)(int number, sighandler_t handler);
     void (*exit_now)(int status); /* _exit */
+    int (*madvise)(void *address, size_t bytes, int advice);
+    int (*mprotect)(void *address, size_t bytes, int protection);
+    int (*mlock)(const void *address, size_t bytes);
+    int (*mlock2)(const void *address, size_t bytes, unsigned flags);
     int (*prlimit)(pid_t pid, int resource, const struct rlimit *new, struct rlimit *old);
 };
 

@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include "interpose/dump.h"
+#include "interpose/helper.h"
 #include "interpose/libc.h"
 #include "interpose/shield.h"
 #include "interpose/signal.h"
 #include "interpose/small.h"
+#include "interpose/upkeep.h"
 #include "pool/system.h"
 #include "pool/writer.h"
 
@@ -63,11 +65,17 @@ static size_t threshold_when_open(void) {
 static bool open_pools(void) {
     size_t memory = system_memory_limit();
     size_t share = system_address_share(system_address_limit());
+    bool keeps = life_options.decay_ms != 0;
+    struct retention retention = {.cache_max =
+                                      keeps ? share_bytes(life_options.cache_max, memory) : 0,
+                                  .memory_limit = memory,
+                                  .reserve = life_options.prefault,
+                                  .decay_ms = life_options.decay_ms};
     struct host_config config = {.addresses = size_min(ARENA_MAX, share),
-                                 .cache_max = share_bytes(life_options.cache_max, memory),
-                                 .memory_limit = memory,
+                                 .retention = retention,
                                  .mappings_limit = system_mappings_limit(),
                                  .thp = life_options.thp,
+                                 .recycle = life_options.recycle,
                                  .give_way = small_purge};
     return sysconf(_SC_PAGESIZE) == PAGE && host_start(&life_host, &config);
 }
@@ -85,8 +93,13 @@ static bool load_shielded(void) {
     if (life_options.stats != STATS_OFF) {
         signal_watch(life_options.stats_signal);
     }
+
     atomic_store(&life, READY);
+    if (life_options.prefault != 0) {
+        helper_prefault();
+    }
     atomic_store(&life_threshold, threshold_when_open());
+
     return true;
 }
 
@@ -113,6 +126,7 @@ bool life_ready(void) {
 static enum life life_at_fork;
 
 static void before_fork(void) {
+    helper_before_fork();
     small_before_fork();
     life_at_fork = atomic_load(&life);
     if (life_at_fork >= READY) {
@@ -125,6 +139,7 @@ static void after_fork_in_parent(void) {
         host_after_fork_in_parent(&life_host);
     }
     small_after_fork_in_parent();
+    helper_after_fork_in_parent();
 }
 
 /*
@@ -143,6 +158,7 @@ static void after_fork_in_child(void) {
     bool open = now == UNSTARTED || now == READY;
     atomic_store(&life_threshold, open ? threshold_when_open() : SIZE_MAX);
     small_after_fork_in_child();
+    helper_after_fork_in_child();
     forked = true;
     atomic_store(&owner, getpid());
 }
@@ -152,7 +168,7 @@ static void after_fork_in_child(void) {
 /* When jemalloc cannot map, what we keep idle may be what it lacks, as the other way round. It may
  * hold its own locks here, which rank before ours. */
 static bool give_way(void) {
-    return atomic_load(&life) == READY && host_drain(&life_host) > 0;
+    return atomic_load(&life) == READY && host_drain(&life_host, HOST_REFUSED) > 0;
 }
 
 /*
@@ -171,6 +187,8 @@ __attribute__((constructor(101))) static void start(int argc, char **argv, char 
     /* A program that runs with more rights than its caller takes no advice from him. */
     bool trusted = getauxval(AT_SECURE) == 0;
     options_load(&life_options, trusted ? environ : NULL, &complaints);
+    upkeep_load(trusted ? environ : NULL);
+
     (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     (void)at_quick_exit(dump_at_exit);
     atomic_store(&owner, getpid());

@@ -17,6 +17,7 @@
 #include "interpose/large.h"
 #include "interpose/libc.h"
 #include "interpose/small.h"
+#include "pool/resize.h"
 
 /* Names without a declaration in any header, for programs that know glibc well. */
 void *__libc_malloc(size_t bytes);
@@ -72,7 +73,7 @@ static void *zeroed(size_t alignment, size_t bytes) {
 /* What jemalloc keeps may be in too small pieces: it can join them once they are purged. */
 static void *from_small(allocate *how, size_t alignment, size_t bytes) {
     void *p = how(alignment, bytes);
-    if (UNLIKELY(p == NULL) && bytes <= life_host.memory_limit && large_trim()) {
+    if (UNLIKELY(p == NULL) && bytes <= life_host.retention.memory_limit && large_trim()) {
         p = how(alignment, bytes);
     }
     return p != NULL ? p : out_of_memory();
@@ -82,7 +83,7 @@ static void *from_small(allocate *how, size_t alignment, size_t bytes) {
 
 ASIDE static void *large_malloc(size_t bytes) {
     bool pass = false;
-    struct block *b = large_acquire(bytes, &pass);
+    struct block *b = large_acquire(bytes, PAGES_ANY, &pass);
     if (LIKELY(b != NULL)) {
         return b->address;
     }
@@ -95,9 +96,8 @@ EXPORT void *malloc(size_t bytes) {
 
 ASIDE static void *large_calloc(size_t bytes) {
     bool pass = false;
-    struct block *b = large_acquire(bytes, &pass);
+    struct block *b = large_acquire(bytes, PAGES_ZERO, &pass);
     if (b != NULL) {
-        pool_zero(b->home, b);
         return b->address;
     }
     return pass ? from_small(zeroed, 0, bytes) : NULL;
@@ -145,11 +145,10 @@ EXPORT void free_aligned_sized(void *p, size_t alignment, size_t bytes) {
 
 /* ---- realloc ---- */
 
-/* What grows stays where it fits. What shrinks stays while it is large, and more than half is left. */
-static bool may_stay(const struct block *b, size_t bytes) {
-    bool shrinks = bytes < b->requested_bytes;
-    return bytes <= block_bytes(b) &&
-           (!shrinks || (bytes > b->requested_bytes / 2 && life_is_large(bytes)));
+/* What stays large stays in the pools, which move its pages instead of copying them. */
+static void *resize_large(struct block *b, size_t bytes) {
+    b = life_is_large(bytes) ? large_resize(b, bytes) : NULL;
+    return b != NULL ? b->address : NULL;
 }
 
 ASIDE static void *large_realloc(void *p, size_t bytes) {
@@ -158,13 +157,14 @@ ASIDE static void *large_realloc(void *p, size_t bytes) {
         errno = EINVAL;
         return NULL;
     }
-    if (may_stay(b, bytes) && pool_resize(b->home, b, bytes)) {
-        return p;
+    void *new = resize_large(b, bytes);
+    if (LIKELY(new != NULL)) {
+        return new;
     }
-    void *new = malloc(bytes);
+    new = malloc(bytes);
     if (new == NULL) {
         /* Making a block smaller cannot fail, in glibc as here. */
-        return pool_resize(b->home, b, bytes) ? p : NULL;
+        return resize_in_place(b->home, b, bytes) ? p : NULL;
     }
     memcpy(new, p, size_min(block_usable_bytes(b), bytes));
     large_outgrown(b);
@@ -174,7 +174,7 @@ ASIDE static void *large_realloc(void *p, size_t bytes) {
 /* jemalloc's block outgrows what is small. Where the pools are closed, jemalloc makes it larger. */
 static void *small_realloc(void *p, size_t bytes) {
     bool pass = true;
-    struct block *b = life_is_large(bytes) ? large_acquire(bytes, &pass) : NULL;
+    struct block *b = life_is_large(bytes) ? large_acquire(bytes, PAGES_ANY, &pass) : NULL;
     if (LIKELY(b == NULL)) {
         return pass ? jemalloc_realloc(p, bytes) : NULL;
     }
@@ -217,7 +217,7 @@ EXPORT void *reallocarray(void *p, size_t count, size_t bytes) {
 static void *aligned(size_t alignment, size_t bytes) {
     bool pass = true;
     if (life_is_large(bytes) && alignment <= GRANULE) {
-        struct block *b = large_acquire(bytes, &pass);
+        struct block *b = large_acquire(bytes, PAGES_ANY, &pass);
         if (LIKELY(b != NULL)) {
             return b->address;
         }

@@ -204,9 +204,19 @@ static size_t figure(const char *name) {
     return jemalloc_mallctl(name, &n, &bytes, NULL, 0) == 0 ? n : 0;
 }
 
-struct small_figures small_figures(void) {
+static void refresh_figures(void) {
     uint64_t epoch = 1; /* writing it brings the figures up to date */
     (void)jemalloc_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+}
+
+size_t small_dirty_pages(void) {
+    refresh_figures();
+    return figure("stats.arenas.4096.pdirty") + figure("stats.arenas.4096.pmuzzy");
+}
+
+struct small_figures small_figures(void) {
+    refresh_figures();
+
     return (struct small_figures){.allocated = figure("stats.allocated"),
                                   .active = figure("stats.active"),
                                   .resident = figure("stats.resident"),

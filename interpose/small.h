@@ -50,6 +50,9 @@ void small_shrink(size_t bytes);
 /* Lets unused memory that has aged go back to the system. Thread-safe. */
 void small_decay(void);
 
+/* Pages that jemalloc keeps though nothing is in them, as of now. Thread-safe. */
+size_t small_dirty_pages(void);
+
 /* Gives back all unused memory. False: there was none. Thread-safe. */
 bool small_purge(void);
 

@@ -1,11 +1,6 @@
 #include "pool/block.h"
 
 #include "pool/meta.h"
-#include "pool/size_class.h"
-
-size_t block_bytes(const struct block *b) {
-    return size_class_bytes(b->size_class);
-}
 
 static void enter(const struct arena *a, struct block *b, size_t first, size_t count) {
     for (size_t i = first; i < first + count; i++) {

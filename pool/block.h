@@ -7,15 +7,25 @@
  *     addresses  | A . . | A . . | A .   | B .   | C . . | C ...
  *     map        |  &A   |  &A   |  &A   |  &B   |  &C   |  &C         NULL: never a block
  *
- * Life of a block:   (new) -> MOVING -> LIVE <-> IDLE -> MOVING -> EMPTY -> MOVING -> LIVE
+  * Life of a block:   (new) -> MOVING -> LIVE <-> IDLE -> MOVING -> EMPTY -> MOVING -> LIVE
  *
  *     LIVE    in the program's hands
  *     IDLE    in its bucket's list, memory kept
- *     EMPTY   in its bucket's list of empty blocks: an address, its memory given back
- *     MOVING  in the hands of a thread of ours that fills or drains it, in no list
+  *     EMPTY   in a list of empty blocks: an address, its granules given back or lent
+ *     MOVING  in the hands of a thread of ours that fills, drains or lends it, in no list
+ *     LOST    in no list for ever: some of its addresses are no longer ours, or cannot be trusted
+ *
+ * What a block holds, that is, where it may have pages that are not zero:
+ *
+ *     | granule | granule | granule | . . . . . | tail|xx gap |        granules == 3, tail_bytes > 0
+ *     ^ address                     ^ no pages  ^ block_whole_bytes
+ *
+ * Whole granules are lent to other blocks, from the last one down; a tail has small pages, which are
+ * not worth a mapping of their own, and is never lent.
  *
  * State, lists and requested_bytes change under the lock of the home pool. A record never goes
  * away and its address never becomes another's, so reading a stale map entry is harmless.
+
  */
 #ifndef POOL_BLOCK_H
 #define POOL_BLOCK_H
@@ -25,6 +35,8 @@
 
 #include "pool/backend.h"
 #include "pool/lock.h"
+#include "pool/size_class.h"
+
 #include "pool/util.h"
 
 struct pool;
@@ -33,7 +45,8 @@ enum block_state {
     BLOCK_MOVING,
     BLOCK_LIVE,
     BLOCK_IDLE,
-    BLOCK_EMPTY
+    BLOCK_EMPTY,
+    BLOCK_LOST
 };
 
 struct block {
@@ -42,12 +55,16 @@ struct block {
     struct block *newer;    /* neighbours in the bucket's idle list; in the empty list and in */
     struct block *older;    /*   lists of victims `older` is the next */
     size_t requested_bytes; /* what the program asked for, while LIVE; 0 otherwise */
-    size_t dirty_bytes;     /* only the first so many bytes may be other than zero */
     uint64_t freed_ms;      /* when it became IDLE, monotonic clock */
+    uint32_t granules;      /* so many granules from the first on hold pages */
+    uint32_t tail_bytes;    /* so many bytes behind the last whole granule do */
     uint16_t size_class;
+    uint16_t mappings;     /* that it costs beyond its share in one for all (see host_backend.h) */
     _Atomic uint8_t state; /* enum block_state */
-    bool committed;        /* writable: the system has promised the memory */
-    bool charged;          /* it has edges: ends in a gap, or is a hole (see host_backend.h) */
+    bool committed : 1;    /* writable: the system has promised the memory */
+    bool has_gap : 1;      /* its last granule is not whole: a tail, and a gap behind it */
+    bool is_hole : 1;      /* it was committed, and is not any more */
+    bool is_altered;       /* the program has changed its mappings; set while LIVE */
     bool wiped_on_fork;    /* the fork under way leaves it zero in the child */
 };
 
@@ -62,11 +79,55 @@ static inline void block_set_state(struct block *b, enum block_state state) {
 }
 
 /* The bytes of its class, which are the most that the program may use in place. */
-size_t block_bytes(const struct block *b);
+static inline size_t block_bytes(const struct block *b) {
+    return size_class_bytes(b->size_class);
+}
 
 /* The bytes that the program may use now: what it asked for, up to the end of the page. */
 static inline size_t block_usable_bytes(const struct block *b) {
     return round_up(b->requested_bytes, PAGE);
+}
+
+/* The bytes of its whole granules, which huge pages can fill. */
+static inline size_t block_whole_bytes(const struct block *b) {
+    size_t bytes = block_bytes(b);
+    return b->has_gap ? round_down(bytes, GRANULE) : round_up(bytes, GRANULE);
+}
+
+/* Where the first `bytes` of b lie: in so many granules, and in so many bytes of its tail. */
+struct extent {
+    uint32_t granules;
+    uint32_t tail_bytes;
+};
+
+static inline struct extent block_extent(const struct block *b, size_t bytes) {
+    size_t whole = block_whole_bytes(b);
+    size_t in_granules = size_min(round_up(bytes, GRANULE), whole);
+    return (struct extent){.granules = (uint32_t)(in_granules / GRANULE),
+                           .tail_bytes = (uint32_t)round_up(size_minus(bytes, whole), PAGE)};
+}
+
+static inline size_t extent_bytes(struct extent e) {
+    return e.granules * GRANULE + e.tail_bytes;
+}
+
+/* What it holds. */
+static inline struct extent block_held(const struct block *b) {
+    return (struct extent){.granules = b->granules, .tail_bytes = b->tail_bytes};
+}
+
+static inline void block_set_held(struct block *b, struct extent e) {
+    b->granules = e.granules;
+    b->tail_bytes = e.tail_bytes;
+}
+
+/* Where the last byte of an extent of b ends. */
+static inline size_t block_extent_end(const struct block *b, struct extent e) {
+    return e.tail_bytes != 0 ? block_whole_bytes(b) + e.tail_bytes : e.granules * GRANULE;
+}
+
+static inline size_t block_held_end(const struct block *b) {
+    return block_extent_end(b, block_held(b));
 }
 
 /* The map of an arena is whole pieces of so many bytes. */

@@ -110,9 +110,9 @@ static bool set_folder(struct cgroup *g, const char *root, const char *path) {
 
 bool cgroup_find(struct cgroup *g, const char *root) {
     static const char file[] = "/proc/self/cgroup";
-    char name[CGROUP_FOLDER + FILE_NAME_MAX];
-    char text[TEXT_MAX];
-    char path[CGROUP_PATH];
+    static char name[CGROUP_FOLDER + FILE_NAME_MAX];
+    static char text[TEXT_MAX];
+    static char path[CGROUP_PATH];
     if (strlen(root) >= CGROUP_FOLDER) {
         return false;
     }
@@ -133,7 +133,7 @@ bool cgroup_up(struct cgroup *g) {
 /* ---- files ---- */
 
 bool cgroup_read(const struct cgroup *g, const char *file, char *text, size_t size) {
-    char name[CGROUP_FOLDER + FILE_NAME_MAX];
+    static char name[CGROUP_FOLDER + FILE_NAME_MAX];
     (void)stpcpy(stpcpy(stpcpy(name, g->folder), "/"), file);
     return text_file_read(name, text, size);
 }

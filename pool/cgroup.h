@@ -7,7 +7,9 @@
  *                                                              the uppermost
  *
  * A container may be shown a path that does not exist in it, and its own group at the mount: files
- * that are missing say nothing, and the way up finds the rest. cgroups(7), cgroup_namespaces(7).
+  * that are missing say nothing, and the way up finds the rest. cgroups(7), cgroup_namespaces(7).
+ *
+ * One caller at a time: a thread of the program may have a small stack, so the room for texts is static.
  */
 #ifndef POOL_CGROUP_H
 #define POOL_CGROUP_H

@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 
 #include "pool/meta.h"
+#include "pool/stats.h"
 
 /* linux/prctl.h of Debian 12 has them, older headers do not. */
 #ifndef PR_SET_VMA
@@ -14,9 +15,10 @@
 
 #define ARENA_MIN (4 * GRANULE)
 
-/* A gap splits one mapping into three. So does a hole. */
+/* A gap splits one mapping into three. So does a hole among writable blocks, and so do the first pages
+ * moved into a block; more of them behind those split it once more each. */
 enum {
-    MAPPINGS_PER_GAP = 2
+    MAPPINGS_PER_SPLIT = 2
 };
 
 static size_t granules_bytes(const struct block *b) {
@@ -25,7 +27,7 @@ static size_t granules_bytes(const struct block *b) {
 
 /* Of a committed block: up to the gap, if it has one. */
 static size_t writable_bytes(const struct block *b) {
-    return b->charged ? block_bytes(b) : granules_bytes(b);
+    return b->has_gap ? block_bytes(b) : granules_bytes(b);
 }
 
 /* Advice and name of a range; both are wishes, so what the kernel answers does not matter. */
@@ -98,17 +100,42 @@ void host_arena_shrink(struct arena *a, size_t bytes) {
 
 /* ---- the budget of mappings ---- */
 
+/* What lies between writable blocks and holes: neighbours of a kind merge. */
+static size_t borders(const struct host_backend *h) {
+    return MAPPINGS_PER_SPLIT * size_min(stats_read(&h->solid), stats_read(&h->holes));
+}
+
+static void tell_mappings(struct host_backend *h) {
+    atomic_store_explicit(&h->backend.mappings, stats_read(&h->charged) + borders(h),
+                          memory_order_relaxed);
+}
+
 static bool charge(struct host_backend *h, size_t mappings) {
-    size_t sum = atomic_fetch_add_explicit(&h->mappings, mappings, memory_order_relaxed) + mappings;
-    if (sum <= h->mappings_budget) {
+    size_t sum = atomic_fetch_add_explicit(&h->charged, mappings, memory_order_relaxed) + mappings;
+    if (sum + borders(h) <= h->mappings_budget) {
         return true;
     }
-    atomic_fetch_sub_explicit(&h->mappings, mappings, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&h->charged, mappings, memory_order_relaxed);
     return false;
 }
 
-static void refund(struct host_backend *h, size_t mappings) {
-    atomic_fetch_sub_explicit(&h->mappings, mappings, memory_order_relaxed);
+/* Makes it `mappings` that the block is charged. False, and nothing changed: over the budget. */
+static bool recharge(struct host_backend *h, struct block *b, size_t mappings) {
+    if (mappings > b->mappings && !charge(h, mappings - b->mappings)) {
+        return false;
+    }
+    if (mappings < b->mappings) {
+        atomic_fetch_sub_explicit(&h->charged, b->mappings - mappings, memory_order_relaxed);
+    }
+    b->mappings = (uint16_t)mappings;
+    tell_mappings(h);
+    return true;
+}
+
+/* A block became one of these, or ceased to be. */
+static void count(struct host_backend *h, _Atomic size_t *kind, bool more) {
+    atomic_fetch_add_explicit(kind, more ? 1 : (size_t)-1, memory_order_relaxed);
+    tell_mappings(h);
 }
 
 /* ---- the backend ---- */
@@ -117,6 +144,10 @@ static void refund(struct host_backend *h, size_t mappings) {
 static bool wants_gap(const struct host_backend *h, const struct block *b) {
     size_t tail = block_bytes(b) % GRANULE;
     return h->thp == THP_AUTO && tail != 0 && tail < GRANULE / 4 * 3;
+}
+
+static bool allow_writing(char *address, size_t bytes) {
+    return mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
 static enum fill_result fill(struct backend *self, struct block *b) {
@@ -130,16 +161,22 @@ static enum fill_result fill(struct backend *self, struct block *b) {
     if (b->committed) {
         return FILL_OK;
     }
-    bool was_hole = b->charged;
-    b->charged = wants_gap(h, b) && (was_hole || charge(h, MAPPINGS_PER_GAP));
-    if (was_hole && !b->charged) {
-        refund(h, MAPPINGS_PER_GAP);
+    b->has_gap = wants_gap(h, b) && recharge(h, b, MAPPINGS_PER_SPLIT);
+    if (!b->has_gap) {
+        (void)recharge(h, b, 0);
     }
-    if (mprotect(b->address, writable_bytes(b), PROT_READ | PROT_WRITE) != 0) {
+    if (!allow_writing(b->address, writable_bytes(b))) {
         return FILL_REFUSED;
     }
     b->committed = true;
-    b->dirty_bytes = 0;
+    block_set_held(b, (struct extent){0});
+    if (!b->has_gap) {
+        count(h, &h->solid, true);
+    }
+    if (b->is_hole) {
+        count(h, &h->holes, false);
+        b->is_hole = false;
+    }
     return FILL_OK;
 }
 
@@ -149,35 +186,118 @@ static enum fill_result fill(struct backend *self, struct block *b) {
  * Replacing is atomic: no other thread's mmap can take the addresses in between.
  */
 static bool punch_hole(struct host_backend *h, struct block *b) {
-    if (!b->charged && !charge(h, MAPPINGS_PER_GAP)) {
+    if (b->mappings < MAPPINGS_PER_SPLIT && !recharge(h, b, MAPPINGS_PER_SPLIT)) {
         return false;
     }
-    b->charged = true;
     size_t bytes = granules_bytes(b);
     void *p = mmap(b->address, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (p == MAP_FAILED) {
         return false;
     }
     dress(b->address, bytes, h->thp);
+    (void)recharge(h, b, 0);
+    if (!b->has_gap) {
+        count(h, &h->solid, false);
+    }
+    count(h, &h->holes, true);
     b->committed = false;
-    b->dirty_bytes = 0;
+    b->is_hole = true;
     return true;
 }
 
 /* Whole granules where they are writable: a huge page that loses a part of itself is split. */
-static bool clear(struct backend *self, struct block *b, size_t bytes) {
+static bool clear(struct backend *self, struct block *b, size_t from, size_t to) {
     (void)self;
-    size_t granules = size_min(round_up(bytes, GRANULE), writable_bytes(b));
-    return madvise(b->address, granules, MADV_DONTNEED) == 0;
+    size_t end = size_min(round_up(to, GRANULE), writable_bytes(b));
+    return madvise(b->address + from, end - from, MADV_DONTNEED) == 0;
 }
 
-static void drain(struct backend *self, struct block *b) {
-    if (!b->committed || punch_hole((struct host_backend *)self, b)) {
-        return;
+static bool drain(struct backend *self, struct block *b) {
+    bool drained = !b->committed || punch_hole((struct host_backend *)self, b) ||
+                   clear(self, b, 0, writable_bytes(b));
+    if (drained) {
+        block_set_held(b, (struct extent){0});
+        b->is_altered = b->is_altered && b->committed;
     }
-    if (clear(self, b, writable_bytes(b))) {
-        b->dirty_bytes = 0;
+    return drained;
+}
+
+/* ---- moving pages ---- */
+
+/* Was nothing moved into it? Then it is one mapping, as far as we know. */
+static bool is_of_one_piece(const struct block *b) {
+    return b->mappings <= (b->has_gap ? MAPPINGS_PER_SPLIT : 0);
+}
+
+/* However often pages moved in: a granule is one mapping at most, and what is behind them another. */
+static size_t most_mappings(const struct block *b) {
+    size_t most = block_whole_bytes(b) / GRANULE + 1 + (b->has_gap ? MAPPINGS_PER_SPLIT : 0);
+    return size_min(most, UINT16_MAX);
+}
+
+/*
+ * Maps again what a refused mremap has unmapped: its destination, in most kernels and for most
+ * reasons. Meanwhile another thread may have mapped something there, which must not be touched; nor can
+ * it be told from a destination that is as it was. False: the addresses are not ours to use any more.
+ */
+static bool map_again(const struct host_backend *h, char *address, size_t bytes) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    void *p = mmap(address, bytes, PROT_NONE, flags, -1, 0);
+    if (p == MAP_FAILED) {
+        return false;
     }
+    dress(address, bytes, h->thp);
+    return allow_writing(address, bytes);
+}
+
+/*
+ * EFAULT is about these pages: kernels before 6.17 move no more than one mapping at once, and the program
+ * may have split one of our own (by advice, a lock, a policy). Anything else ends moving for good:
+ * MREMAP_DONTUNMAP is unknown (before 5.7) or forbidden, which the kernel finds before it touches
+ * anything, or there are about as many mappings as there may be. So does a loss. mremap(2).
+ */
+static enum move_result move_once(struct host_backend *h, struct move *m, uint32_t count) {
+    char *from = m->from->address + (m->from_granule + m->moved) * GRANULE;
+    char *to = m->to->address + (m->to_granule + m->moved) * GRANULE;
+    size_t bytes = count * GRANULE;
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    if (mremap(from, bytes, bytes, flags, to) == to) {
+        m->moved += count;
+        return MOVE_OK;
+    }
+    int error = errno;
+    if (error != EFAULT) {
+        atomic_store_explicit(&h->backend.cannot_move, true, memory_order_relaxed);
+    }
+    if (error == EINVAL || error == ENOSYS || error == EPERM) {
+        return MOVE_CANNOT;
+    }
+    if (map_again(h, to, bytes)) {
+        return error == EFAULT ? MOVE_REFUSED : MOVE_CANNOT;
+    }
+    atomic_store_explicit(&h->backend.cannot_move, true, memory_order_relaxed);
+    return MOVE_LOST;
+}
+
+/* What moves together stays one mapping. A block of pieces is moved by granules, none of which is
+ * more than one: kernels before 6.17 refuse to move several mappings at once. */
+static enum move_result move(struct backend *self, struct move *m) {
+    struct host_backend *h = (struct host_backend *)self;
+    uint32_t step = is_of_one_piece(m->from) ? m->count : 1;
+    enum move_result result = MOVE_OK;
+    while (m->moved < m->count && result == MOVE_OK) {
+        size_t before = m->to->mappings;
+        size_t split = is_of_one_piece(m->to) ? MAPPINGS_PER_SPLIT : 1;
+        if (!backend_can_move(&h->backend) ||
+            !recharge(h, m->to, size_min(before + split, most_mappings(m->to)))) {
+            return MOVE_CANNOT;
+        }
+        result = move_once(h, m, step);
+        if (result != MOVE_OK) {
+            (void)recharge(h, m->to, before);
+        }
+    }
+    return result;
 }
 
 static bool wipe_on_fork(struct backend *self, struct block *b, bool wiped) {
@@ -193,8 +313,12 @@ static bool wipe_on_fork(struct backend *self, struct block *b, bool wiped) {
 
 void host_backend_init(struct host_backend *h, struct arena *a, enum thp_mode thp,
                        size_t mappings_budget) {
-    h->backend = (struct backend){
-        .kind = "host", .fill = fill, .drain = drain, .clear = clear, .wipe_on_fork = wipe_on_fork};
+    h->backend = (struct backend){.kind = "host",
+                                  .fill = fill,
+                                  .drain = drain,
+                                  .clear = clear,
+                                  .move = move,
+                                  .wipe_on_fork = wipe_on_fork};
     h->arena = a;
     h->thp = thp;
     h->mappings_budget = mappings_budget;

@@ -7,10 +7,16 @@
  * The arena is reserved PROT_NONE and advised as a whole, so that the program's own madvise does
  * not split it; blocks become writable one by one, so that the kernel refuses here what it would
  * refuse any allocator (but not where MAP_NORESERVE was said of the reservation: that sticks). A gap after the last byte keeps a short tail off the huge page that it
- * would waste, and costs two mappings; they are counted, and once the budget is used up blocks are
+  * would waste, and costs two mappings; they are counted, and once the budget is used up blocks are
  * made writable up to the granule, where neighbours merge into one mapping.
  *
- * mmap(2), mprotect(2), madvise(2), PR_SET_VMA(2const); Documentation/admin-guide/mm/transhuge.rst.
+ * Pages move between blocks by mremap with MREMAP_DONTUNMAP, which leaves the source mapped and
+ * empty: at no moment are addresses of the arena free for another thread's mmap. Whole granules
+ * on whole granules take the kernel about 3 us, as it moves page tables and huge pages as they are.
+ * Moved pages keep their old offset and are a mapping of their own, which the same budget counts.
+ *
+ * mmap(2), mprotect(2), madvise(2), mremap(2), PR_SET_VMA(2const);
+ * Documentation/admin-guide/mm/transhuge.rst.
  */
 #ifndef POOL_HOST_BACKEND_H
 #define POOL_HOST_BACKEND_H
@@ -28,8 +34,10 @@ struct host_backend {
     struct backend backend;
     struct arena *arena;
     enum thp_mode thp;
-    size_t mappings_budget;  /* mappings that gaps and holes may cost at most */
-    _Atomic size_t mappings; /* what they cost now, counted as if none ever merged */
+    size_t mappings_budget; /* mappings that gaps, holes and moves may cost at most */
+    _Atomic size_t charged; /* to blocks, for their gaps and for what moved into them */
+    _Atomic size_t solid;   /* writable blocks without a gap */
+    _Atomic size_t holes;   /* blocks that were writable and are not */
 };
 
 /*
@@ -41,7 +49,7 @@ MUST_CHECK bool host_arena_reserve(struct arena *a, size_t bytes, enum thp_mode 
 /* Gives back addresses that were never used, so that at most `bytes` stay free. Thread-safe. */
 void host_arena_shrink(struct arena *a, size_t bytes) EXCLUDES(a->lock);
 
-/* Zero-initialised before. mappings_budget 0: no gaps, no holes. */
+/* Zero-initialised before. mappings_budget 0: no gaps, no holes, no moves. */
 void host_backend_init(struct host_backend *h, struct arena *a, enum thp_mode thp,
                        size_t mappings_budget);
 

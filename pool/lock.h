@@ -28,6 +28,7 @@
 #define ACQUIRE(...) LOCK_ATTRIBUTE(acquire_capability(__VA_ARGS__))
 #define RELEASE(...) LOCK_ATTRIBUTE(release_capability(__VA_ARGS__))
 #define REQUIRES(...) LOCK_ATTRIBUTE(requires_capability(__VA_ARGS__))
+#define TRY_ACQUIRE(...) LOCK_ATTRIBUTE(try_acquire_capability(__VA_ARGS__))
 #define EXCLUDES(...) LOCK_ATTRIBUTE(locks_excluded(__VA_ARGS__))
 #define UNCHECKED_LOCKING LOCK_ATTRIBUTE(no_thread_safety_analysis)
 
@@ -55,6 +56,13 @@ static inline void lock_acquire(struct lock *l) ACQUIRE(*l) UNCHECKED_LOCKING {
             &l->state, &expected, LOCK_HELD, memory_order_acquire, memory_order_relaxed))) {
         lock_wait(l);
     }
+}
+
+/* False: somebody has it. */
+static inline bool lock_try(struct lock *l) TRY_ACQUIRE(true, *l) UNCHECKED_LOCKING {
+    uint32_t expected = LOCK_FREE;
+    return atomic_compare_exchange_strong_explicit(&l->state, &expected, LOCK_HELD,
+                                                   memory_order_acquire, memory_order_relaxed);
 }
 
 static inline void lock_release(struct lock *l) RELEASE(*l) UNCHECKED_LOCKING {

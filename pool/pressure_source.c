@@ -17,7 +17,7 @@ static size_t limit_of(const struct cgroup *g) {
 
 /* Without the page cache that is dropped first: it is no pressure. */
 static size_t used_by(const struct cgroup *g) {
-    char text[TEXT_MAX];
+    static char text[TEXT_MAX];
     size_t cache = 0;
     if (cgroup_read(g, "memory.stat", text, sizeof text)) {
         cache = pressure_parse_field(text, g->v1 ? "total_inactive_file" : "inactive_file");
@@ -32,7 +32,7 @@ static size_t used_by(const struct cgroup *g) {
  * (Linux 5.2), as memory.failcnt of v1 is of one group alone.
  */
 static void add_events(const struct cgroup *g, struct pressure_reading *r) {
-    char text[TEXT_MAX];
+    static char text[TEXT_MAX];
     if (g->v1) {
         r->max_events += cgroup_number(g, "memory.failcnt", 0);
     } else if (cgroup_read(g, "memory.events.local", text, sizeof text)) {
@@ -52,14 +52,15 @@ static void add_group(const struct cgroup *g, struct pressure_reading *r) {
 }
 
 static void add_groups(const struct pressure_source *s, struct pressure_reading *r) {
-    struct cgroup g = s->group;
+    static struct cgroup g;
+    g = s->group;
     do {
         add_group(&g, r);
     } while (cgroup_up(&g));
 }
 
 static bool read_proc(const struct pressure_source *s, const char *file, char *text, size_t size) {
-    char name[PATH_BYTES];
+    static char name[PATH_BYTES];
     if (strlen(s->root) + strlen(file) >= sizeof name) {
         return false;
     }
@@ -68,7 +69,7 @@ static bool read_proc(const struct pressure_source *s, const char *file, char *t
 }
 
 static void add_stall(const struct pressure_source *s, struct pressure_reading *r) {
-    char text[TEXT_MAX];
+    static char text[TEXT_MAX];
     if ((s->in_group && cgroup_read(&s->group, "memory.pressure", text, sizeof text)) ||
         read_proc(s, "/proc/pressure/memory", text, sizeof text)) {
         r->stall = pressure_parse_stall(text);
@@ -77,7 +78,7 @@ static void add_stall(const struct pressure_source *s, struct pressure_reading *
 
 /* Linux before 3.14 does not tell what is available: that is not nothing. */
 static void add_machine(const struct pressure_source *s, struct pressure_reading *r) {
-    char text[TEXT_MAX];
+    static char text[TEXT_MAX];
     if (read_proc(s, "/proc/meminfo", text, sizeof text)) {
         r->available = pressure_parse_field(text, "MemAvailable");
         r->total = r->available != 0 ? pressure_parse_field(text, "MemTotal") : 0;

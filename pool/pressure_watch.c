@@ -158,7 +158,7 @@ void pressure_watch_close(struct pressure_watch *w) {
 /* Reads away what came, some of it where that is very much. True where anything had come; *ended
  * where nobody can send more. */
 static bool drain(int fd, bool *ended) {
-    char room[4096];
+    static char room[4096];
     bool came = false;
     ssize_t n = 0;
     for (int round = 0; round < DRAIN_ROUNDS && (n = read(fd, room, sizeof room)) > 0; round++) {

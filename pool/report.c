@@ -9,9 +9,9 @@ static void add_pool(struct totals *t, const struct pool *p) {
     t->failures += stats_read(&s->failures);
     t->oom_retries += stats_read(&s->oom_retries);
     t->passed += stats_read(&s->passed);
-    size_t used =
-        size_minus(stats_read(&s->requested_bytes.allocated), stats_read(&s->grown_bytes));
-    size_t requested = size_minus(used, stats_read(&s->inherited_bytes));
+    size_t used = stats_read(&s->requested_bytes.allocated);
+    size_t others = stats_read(&s->grown_bytes) + stats_read(&s->inherited_bytes);
+    size_t requested = size_minus(used, others);
     t->used_bytes += used;
     t->requested_bytes += requested;
     t->hit_bytes += size_minus(requested, stats_read(&s->missed_bytes));

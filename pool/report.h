@@ -28,7 +28,7 @@ struct totals {
     size_t oom_retries;
     size_t requested_bytes; /* asked for by hits and misses */
     size_t hit_bytes;       /* by hits */
-    size_t used_bytes;      /* those, and what a child inherited ... */
+    size_t used_bytes;      /* those, what a child inherited, and what realloc made of them */
     size_t served_bytes;    /* ... for which so much was handed out */
     size_t allocated_peak;  /* sum of the pools' peaks */
     size_t reserved_peak;

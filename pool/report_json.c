@@ -82,6 +82,8 @@ static void write_pool(struct writer *w, const struct pool *p) {
 #undef GAUGE
 #undef COUNTER
 #undef BYTES
+    write_field(w, "mappings", stats_read(&p->backend->mappings), ", ");
+    write_ratio_field(w, "fragmentation", pool_idle_bytes(p), gauge_current(&s->reserved_bytes));
     write_classes(w, p);
     write_char(w, '}');
 }

@@ -67,7 +67,11 @@ static void write_gauge(struct writer *w, const char *name, const struct gauge *
     write_char(w, '\n');
 }
 
+/* What is zero would fill the screen with what did not happen. */
 static void write_figure(struct writer *w, const char *name, unit *as, size_t n, const char *doc) {
+    if (n == 0) {
+        return;
+    }
     write_label(w, name);
     write_cell(w, as, n, NUMBER_COLUMNS);
     write_text(w, doc);
@@ -128,6 +132,8 @@ static void write_pool(struct writer *w, const struct pool *p) {
 #undef COUNTER
 #undef BYTES
 #undef FIGURE
+    write_figure(w, "mappings", as_count, stats_read(&p->backend->mappings),
+                 "of the process, that the blocks cost at most");
     write_classes(w, p);
 }
 

@@ -11,7 +11,7 @@ static const size_t DEFAULT_MAX_MAP_COUNT = 65530;
 /* The tightest limit of the own group and of those above it. */
 static size_t tightest_limit(void) {
     size_t tightest = UNLIMITED;
-    struct cgroup g;
+    static struct cgroup g;
     if (cgroup_find(&g, "")) {
         do {
             tightest =

@@ -7,7 +7,7 @@
 #include "pool/util.h"
 
 /* Memory that this process may use, in bytes: the RAM of the machine, or the tightest limit of its
- * memory cgroup (v1 or v2) and of all that lie above it. Opens files; thread-safe. cgroups(7). */
+ * memory cgroup (v1 or v2) and of all that lie above it. Opens files; one caller at a time. cgroups(7). */
 size_t system_memory_limit(void);
 
 /* Mappings that a process may have: vm.max_map_count, or the kernel's default. */

@@ -10,13 +10,20 @@
 
 /* The address stays for ever, as that of a placed block does: nothing here frees it. */
 static void place(struct fake_backend *f, struct block *b) {
+    size_t bytes = round_up(block_bytes(b), GRANULE);
     if (f->has_memory) {
-        b->address = mmap(NULL, block_bytes(b), PROT_READ | PROT_WRITE,
+        b->address = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         return;
     }
     b->address = f->next;
-    f->next += round_up(block_bytes(b), GRANULE);
+    f->next += bytes;
+}
+
+static void make_zero(const struct fake_backend *f, struct block *b, size_t from, size_t to) {
+    if (f->has_memory && from < to) {
+        (void)madvise(b->address + from, to - from, MADV_DONTNEED);
+    }
 }
 
 static enum fill_result fill(struct backend *self, struct block *b) {
@@ -25,39 +32,95 @@ static enum fill_result fill(struct backend *self, struct block *b) {
     if (b->address == NULL && !(f->refuse_all_fills && f->refusal == FILL_NO_ADDRESS)) {
         place(f, b);
     }
-    if (f->refuse_all_fills || f->fills == f->refuse_fill) {
-        return f->refusal;
-    }
     if (b->committed) {
         return FILL_OK;
     }
-    if (f->has_memory && b->dirty_bytes > 0) {
-        memset(b->address, 0, b->dirty_bytes);
+    if (f->refuse_all_fills || f->fills == f->refuse_fill) {
+        return f->refusal;
     }
+    size_t tail = block_bytes(b) % GRANULE;
+    b->has_gap = f->has_gaps && tail != 0 && tail < GRANULE / 4 * 3;
     b->committed = true;
-    b->dirty_bytes = 0;
+    block_set_held(b, (struct extent){0});
     return FILL_OK;
 }
 
-static void drain(struct backend *self, struct block *b) {
+static bool drain(struct backend *self, struct block *b) {
     struct fake_backend *f = (struct fake_backend *)self;
     if (f->drains < FAKE_HISTORY) {
         f->drained[f->drains] = b;
     }
     f->drains++;
-    if (!f->refuse_drain) {
-        b->committed = false;
+    if (f->refuse_drain || b == f->refuse_block) {
+        return false;
+    }
+    if (b->address != NULL) {
+        make_zero(f, b, 0, round_up(block_bytes(b), GRANULE));
+    }
+    b->committed = false;
+    block_set_held(b, (struct extent){0});
+    return true;
+}
+
+static bool clear(struct backend *self, struct block *b, size_t from, size_t to) {
+    struct fake_backend *f = (struct fake_backend *)self;
+    f->clears++;
+    f->cleared_from = from;
+    f->cleared_to = to;
+    if (f->refuse_clear || b == f->refuse_block) {
+        return false;
+    }
+    make_zero(f, b, from, to);
+    return true;
+}
+
+static bool refuses_granule(const struct fake_backend *f) {
+    return f->refuse_granule != 0 && f->granules >= f->refuse_granule &&
+           f->granules - f->refuse_granule < size_max(f->refuse_granules, 1);
+}
+
+/* As the host does it: the contents go, and zeros are left. */
+static void move_granule(const struct fake_backend *f, const struct move *m) {
+    if (f->has_memory) {
+        size_t from = (m->from_granule + m->moved) * GRANULE;
+        memcpy(m->to->address + (m->to_granule + m->moved) * GRANULE, m->from->address + from,
+               GRANULE);
+        make_zero(f, m->from, from, from + GRANULE);
     }
 }
 
-static bool clear(struct backend *self, struct block *b, size_t bytes) {
-    struct fake_backend *f = (struct fake_backend *)self;
-    f->clears++;
-    f->cleared_bytes = bytes;
-    if (!f->refuse_clear && f->has_memory) {
-        memset(b->address, 0, bytes);
+static void lose_granule(struct fake_backend *f, const struct move *m) {
+    f->stranger = m->to->address + (m->to_granule + m->moved) * GRANULE;
+    if (f->has_memory) {
+        memset(f->stranger, FAKE_STRANGER, GRANULE);
     }
-    return !f->refuse_clear;
+}
+
+static enum move_result move_each(struct fake_backend *f, struct move *m) {
+    for (; m->moved < m->count; m->moved++) {
+        f->granules++;
+        if (m->from == f->refuse_block) {
+            return MOVE_REFUSED;
+        }
+        if (refuses_granule(f)) {
+            if (f->move_refusal == MOVE_LOST) {
+                lose_granule(f, m);
+            }
+            return f->move_refusal;
+        }
+        move_granule(f, m);
+    }
+    return MOVE_OK;
+}
+
+static enum move_result move(struct backend *self, struct move *m) {
+    struct fake_backend *f = (struct fake_backend *)self;
+    enum move_result result = move_each(f, m);
+    if (f->moves < FAKE_HISTORY) {
+        f->moved[f->moves] = *m;
+    }
+    f->moves++;
+    return result;
 }
 
 static bool wipe_on_fork(struct backend *self, struct block *b, bool wiped) {
@@ -77,8 +140,11 @@ void fake_backend_init(struct fake_backend *f, bool has_memory) {
                                            .fill = fill,
                                            .drain = drain,
                                            .clear = clear,
+                                           .move = move,
                                            .wipe_on_fork = wipe_on_fork},
                                .has_memory = has_memory,
+                               .has_gaps = true,
                                .next = NOWHERE,
-                               .refusal = FILL_REFUSED};
+                               .refusal = FILL_REFUSED,
+                               .move_refusal = MOVE_REFUSED};
 }

@@ -38,6 +38,7 @@ void *__real_mmap(void *address, size_t bytes, int protection, int flags, int fd
 int __real_munmap(void *address, size_t bytes);
 int __real_mprotect(void *address, size_t bytes, int protection);
 int __real_madvise(void *address, size_t bytes, int advice);
+void *__real_mremap(void *old, size_t old_bytes, size_t bytes, int flags, ...);
 int __real_prctl(int option, ...);
 ssize_t __real_write(int fd, const void *bytes, size_t count);
 ssize_t __real_read(int fd, void *bytes, size_t count);
@@ -48,6 +49,7 @@ void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int fd
 int __wrap_munmap(void *address, size_t bytes);
 int __wrap_mprotect(void *address, size_t bytes, int protection);
 int __wrap_madvise(void *address, size_t bytes, int advice);
+void *__wrap_mremap(void *old, size_t old_bytes, size_t bytes, int flags, ...);
 int __wrap_prctl(int option, ...);
 ssize_t __wrap_write(int fd, const void *bytes, size_t count);
 ssize_t __wrap_read(int fd, void *bytes, size_t count);
@@ -73,6 +75,32 @@ int __wrap_mprotect(void *address, size_t bytes, int protection) {
 int __wrap_madvise(void *address, size_t bytes, int advice) {
     bool counts = inject.madvise_advice == 0 || inject.madvise_advice == advice;
     return counts && fails(CALL_MADVISE) ? -1 : __real_madvise(address, bytes, advice);
+}
+
+static void leave_hole(void *to, size_t bytes) {
+    if (inject.mremap_hole == HOLE_NONE) {
+        return;
+    }
+    int saved_errno = errno;
+    (void)__real_munmap(to, bytes);
+    if (inject.mremap_hole == HOLE_TAKEN) {
+        inject.stranger = __real_mmap(to, bytes, PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        memset(inject.stranger, STRANGER, bytes);
+    }
+    errno = saved_errno;
+}
+
+void *__wrap_mremap(void *old, size_t old_bytes, size_t bytes, int flags, ...) {
+    va_list arguments;
+    va_start(arguments, flags);
+    void *to = (flags & MREMAP_FIXED) != 0 ? va_arg(arguments, void *) : NULL;
+    va_end(arguments);
+    if (fails(CALL_MREMAP)) {
+        leave_hole(to, bytes);
+        return MAP_FAILED;
+    }
+    return __real_mremap(old, old_bytes, bytes, flags, to);
 }
 
 int __wrap_prctl(int option, ...) {

@@ -14,6 +14,7 @@ enum call {
     CALL_MUNMAP,
     CALL_MPROTECT,
     CALL_MADVISE,
+    CALL_MREMAP,
     CALL_PRCTL,
     CALL_WRITE,
     CALL_OPEN,
@@ -21,16 +22,29 @@ enum call {
     CALLS
 };
 
+/* mremap(2) with MREMAP_FIXED unmaps its destination first, and may fail thereafter. */
+enum hole {
+    HOLE_NONE, /* the destination is as it was */
+    HOLE_LEFT, /* it is unmapped */
+    HOLE_TAKEN /* and another thread has mapped something there since */
+};
+
+enum {
+    STRANGER = 0x5a /* every byte of what that was */
+};
+
 struct inject {
     size_t calls[CALLS];     /* so far */
     size_t fail_from[CALLS]; /* the first that fails, 1 for the next; 0: none */
     size_t fail_count[CALLS];
-    int error;           /* the errno of failures; 0: ENOMEM */
-    size_t mmap_largest; /* longer ones are refused; 0: no limit */
-    int madvise_advice;  /* only this advice is counted and fails; 0: any */
-    size_t write_most;   /* a write takes so many bytes at most; 0: no limit */
-    short poll_reports;  /* what poll finds on its first descriptor; 0: it asks the system */
-    const char *root;    /* files below /proc and /sys are opened below this; NULL: as usual */
+    int error;             /* the errno of failures; 0: ENOMEM */
+    enum hole mremap_hole; /* what a refused mremap leaves of its destination */
+    void *stranger;        /* the last that HOLE_TAKEN has put there, STRANGER in every byte */
+    size_t mmap_largest;   /* longer ones are refused; 0: no limit */
+    int madvise_advice;    /* only this advice is counted and fails; 0: any */
+    size_t write_most;     /* a write takes so many bytes at most; 0: no limit */
+    short poll_reports;    /* what poll finds on its first descriptor; 0: it asks the system */
+    const char *root;      /* files below /proc and /sys are opened below this; NULL: as usual */
 };
 
 extern struct inject inject;

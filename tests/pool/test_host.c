@@ -17,10 +17,13 @@ static void start_with(struct host_config config) {
 
 static void start(void) {
     start_with((struct host_config){.addresses = 1 * GIB,
-                                    .cache_max = SIZE_MAX,
-                                    .memory_limit = SIZE_MAX,
+                                    .retention = {.cache_max = SIZE_MAX,
+                                                  .memory_limit = SIZE_MAX,
+                                                  .reserve = 1 * GIB,
+                                                  .decay_ms = 10000},
                                     .mappings_limit = 1000,
-                                    .thp = THP_AUTO});
+                                    .thp = THP_AUTO,
+                                    .recycle = true});
 }
 
 static void stop(void) {
@@ -37,7 +40,7 @@ static struct stats *stats(void) {
 
 static struct block *acquire(size_t bytes) {
     enum fill_result result = FILL_OK;
-    struct block *b = host_acquire(&host, bytes, &result);
+    struct block *b = host_acquire(&host, bytes, PAGES_ANY, &result);
     cr_assert(not(eq(ptr, b, NULL)));
     return b;
 }
@@ -48,27 +51,6 @@ static void release(struct block *b, uint64_t now_ms) {
 
 static void use(struct block *b, char value) {
     memset(b->address, value, b->requested_bytes);
-}
-
-/* ---- how much may stay idle ---- */
-
-Test(host_allowance, is_what_the_option_says_while_there_is_room) {
-    cr_expect(eq(sz, host_idle_allowance(80, 1000, 0), 80));
-    cr_expect(eq(sz, host_idle_allowance(80, 1000, 820), 80));
-    cr_expect(eq(sz, host_idle_allowance(0, 1000, 0), 0));
-    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, SIZE_MAX, 0), SIZE_MAX - SIZE_MAX / 10));
-}
-
-Test(host_allowance, leaves_a_tenth_of_the_limit_to_others) {
-    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 1000, 0), 900));
-    cr_expect(eq(sz, host_idle_allowance(80, 1000, 821), 79));
-    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 1000, 899), 1));
-}
-
-Test(host_allowance, is_nothing_once_what_is_live_comes_near_the_limit) {
-    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 1000, 900), 0));
-    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 1000, 5000), 0));
-    cr_expect(eq(sz, host_idle_allowance(SIZE_MAX, 0, 0), 0));
 }
 
 /* ---- acquire and release ---- */
@@ -98,10 +80,10 @@ Test(host, drains_all_that_is_idle_and_says_how_much) {
     use(live, 2);
     release(a, 1);
     release(b, 2);
-    cr_expect(eq(sz, host_drain(&host), 9 * MIB));
+    cr_expect(eq(sz, host_drain(&host, HOST_TRIMMED), 9 * MIB));
     cr_expect(eq(sz, resident_bytes(a->address, 8 * MIB), 0));
     cr_expect(is_all(live->address, 2 * MIB, 2));
-    cr_expect(eq(sz, host_drain(&host), 0));
+    cr_expect(eq(sz, host_drain(&host, HOST_TRIMMED), 0));
 }
 
 Test(host, a_refused_request_makes_it_give_back_idle_memory_and_try_again) {
@@ -120,7 +102,7 @@ Test(host, a_request_refused_twice_fails_and_is_counted) {
     release(acquire(64 * MIB), 1);
     enum fill_result result = FILL_OK;
     inject_failures(CALL_MPROTECT, 1, 2);
-    cr_expect(eq(ptr, host_acquire(&host, 8 * MIB, &result), NULL));
+    cr_expect(eq(ptr, host_acquire(&host, 8 * MIB, PAGES_ANY, &result), NULL));
     inject_nothing();
     cr_expect(eq(int, result, FILL_REFUSED));
     cr_expect(eq(sz, stats_read(&stats()->oom_retries), 1));
@@ -132,7 +114,7 @@ Test(host, a_refused_request_with_nothing_to_give_back_is_not_tried_again) {
     enum fill_result result = FILL_OK;
     (void)acquire(1 * MIB);
     inject_failures(CALL_MPROTECT, 1, 1);
-    cr_expect(eq(ptr, host_acquire(&host, 8 * MIB, &result), NULL));
+    cr_expect(eq(ptr, host_acquire(&host, 8 * MIB, PAGES_ANY, &result), NULL));
     cr_expect(eq(sz, inject.calls[CALL_MPROTECT], 1));
     cr_expect(eq(int, result, FILL_REFUSED));
     cr_expect(eq(sz, stats_read(&stats()->oom_retries), 0));
@@ -163,7 +145,7 @@ Test(host, a_refused_request_fails_when_nobody_has_anything_to_give) {
     host.give_way = give_way;
     (void)acquire(1 * MIB);
     inject_failures(CALL_MPROTECT, 1, 1);
-    cr_expect(eq(ptr, host_acquire(&host, 8 * MIB, &result), NULL));
+    cr_expect(eq(ptr, host_acquire(&host, 8 * MIB, PAGES_ANY, &result), NULL));
     inject_nothing();
     cr_expect(eq(sz, asked, 1));
     cr_expect(eq(sz, stats_read(&stats()->failures), 1));
@@ -183,7 +165,7 @@ Test(host, gives_back_its_own_idle_memory_also_where_others_gave_way) {
 Test(host, nobody_is_asked_to_give_way_to_a_request_beyond_the_addresses) {
     enum fill_result result = FILL_OK;
     host.give_way = give_way;
-    cr_expect(eq(ptr, host_acquire(&host, 2 * GIB, &result), NULL));
+    cr_expect(eq(ptr, host_acquire(&host, 2 * GIB, PAGES_ANY, &result), NULL));
     cr_expect(eq(int, result, FILL_NO_ADDRESS));
     cr_expect(eq(sz, asked, 0));
 }
@@ -192,7 +174,7 @@ Test(host, a_request_beyond_the_addresses_keeps_what_is_idle) {
     struct block *idle = acquire(512 * MIB);
     release(idle, 1);
     enum fill_result result = FILL_OK;
-    cr_expect(eq(ptr, host_acquire(&host, 1 * GIB, &result), NULL));
+    cr_expect(eq(ptr, host_acquire(&host, 1 * GIB, PAGES_ANY, &result), NULL));
     cr_expect(eq(int, result, FILL_NO_ADDRESS));
     cr_expect(eq(int, block_state(idle), BLOCK_IDLE));
     cr_expect(eq(sz, stats_read(&stats()->passed), 1));
@@ -201,7 +183,7 @@ Test(host, a_request_beyond_the_addresses_keeps_what_is_idle) {
 
 Test(host, release_preserves_errno_also_when_it_gives_memory_back) {
     struct block *b = acquire(8 * MIB);
-    host.cache_max = 0;
+    host.retention.cache_max = 0;
     errno = 66;
     inject_failures(CALL_MMAP, 1, 1);
     inject_failures(CALL_MADVISE, 1, 1);
@@ -223,7 +205,7 @@ Test(host, without_addresses_does_not_start) {
 /* ---- the cap ---- */
 
 Test(host, a_release_over_the_cap_gives_back_the_oldest) {
-    host.cache_max = 10 * MIB;
+    host.retention.cache_max = 10 * MIB;
     struct block *a = acquire(8 * MIB);
     struct block *b = acquire(1 * MIB);
     struct block *c = acquire(4 * MIB);
@@ -232,12 +214,13 @@ Test(host, a_release_over_the_cap_gives_back_the_oldest) {
     cr_expect(eq(int, block_state(b), BLOCK_IDLE), "9 MiB are not over 10");
     release(c, 3);
     cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
-    cr_expect(eq(int, block_state(a), BLOCK_EMPTY), "12 MiB without b still are");
-    cr_expect(eq(int, block_state(c), BLOCK_IDLE));
+    cr_expect(eq(u32, a->granules, 3), "12 MiB without b still are: the end of a");
+    cr_expect(eq(u32, c->granules, 2), "the newest stays");
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 10 * MIB));
 }
 
 Test(host, exactly_the_cap_may_stay) {
-    host.cache_max = 9 * MIB;
+    host.retention.cache_max = 9 * MIB;
     struct block *a = acquire(8 * MIB);
     struct block *b = acquire(1 * MIB);
     release(a, 1);
@@ -246,7 +229,7 @@ Test(host, exactly_the_cap_may_stay) {
 }
 
 Test(host, with_a_cap_of_nothing_keeps_nothing) {
-    host.cache_max = 0;
+    host.retention.cache_max = 0;
     struct block *b = acquire(8 * MIB);
     use(b, 7);
     release(b, 1);
@@ -254,8 +237,39 @@ Test(host, with_a_cap_of_nothing_keeps_nothing) {
     cr_expect(eq(sz, resident_bytes(b->address, 8 * MIB), 0));
 }
 
-Test(host, makes_room_below_the_limit_before_it_asks_for_fresh_memory) {
-    host.memory_limit = 100 * MIB; /* 90 for live and idle */
+Test(host, lends_what_is_idle_before_it_asks_for_fresh_memory) {
+    struct block *lender = acquire(32 * MIB);
+    use(lender, 7);
+    release(lender, 1);
+    struct block *b = acquire(56 * MIB);
+    cr_expect(eq(int, block_state(lender), BLOCK_EMPTY));
+    cr_expect(is_all(b->address, 32 * MIB, 7), "the pages of the other one");
+    cr_expect(is_all(b->address + 32 * MIB, 24 * MIB, 0), "and fresh ones");
+    cr_expect(eq(sz, stats_read(&stats()->reserved_bytes.peak), 56 * MIB));
+    cr_expect(eq(sz, stats_read(&stats()->recycled_bytes), 32 * MIB));
+}
+
+Test(host, asked_for_fresh_pages_lends_none) {
+    enum fill_result result = FILL_OK;
+    struct block *other = acquire(32 * MIB);
+    use(other, 7);
+    release(other, 1);
+    struct block *b = host_acquire(&host, 56 * MIB, PAGES_FRESH, &result);
+    cr_expect(eq(sz, resident_bytes(b->address, 56 * MIB), 0));
+    cr_expect(eq(int, block_state(other), BLOCK_IDLE));
+}
+
+static void start_without_lending(void) {
+    memset(&host, 0, sizeof host);
+    start_with((struct host_config){
+        .addresses = 1 * GIB,
+        .retention = {.cache_max = SIZE_MAX, .memory_limit = 100 * MIB, .decay_ms = 10000},
+        .mappings_limit = 1000,
+        .thp = THP_AUTO});
+}
+
+Test(host, that_may_not_lend_keeps_what_is_idle_below_the_limit) {
+    start_without_lending(); /* 90 MiB for live and idle */
     struct block *idle = acquire(32 * MIB);
     release(idle, 1);
     struct block *b = acquire(56 * MIB);
@@ -263,8 +277,180 @@ Test(host, makes_room_below_the_limit_before_it_asks_for_fresh_memory) {
     release(b, 2);
     cr_assert(eq(ptr, acquire(56 * MIB), b));
     (void)acquire(8 * MIB);
-    cr_expect(eq(int, block_state(idle), BLOCK_EMPTY));
-    cr_expect(le(sz, stats_read(&stats()->reserved_bytes.peak), 90 * MIB));
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 26 * MIB), "its end goes");
+    cr_expect(eq(sz, gauge_current(&stats()->reserved_bytes), 90 * MIB));
+}
+
+Test(host, that_may_not_lend_leaves_idle_blocks_whole) {
+    start_without_lending();
+    struct block *idle = acquire(5 * MIB);
+    use(idle, 7);
+    release(idle, 1);
+    (void)acquire(8 * MIB);
+    cr_expect(is_all(idle->address, 5 * MIB, 7), "its tail too");
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 5 * MIB));
+}
+
+/* Tails alone are never lent. Do 8 MiB of them stay idle when memory grows by so much? */
+static bool tails_stay_idle_beside(size_t bytes) {
+    host.retention.reserve = 0;
+    struct block *small[8];
+    for (int i = 0; i < 8; i++) {
+        small[i] = acquire(1 * MIB);
+    }
+    for (uint64_t i = 0; i < 8; i++) {
+        release(small[i], i);
+    }
+    (void)acquire(bytes);
+    return pool_idle_bytes(&host.pools[0]) == 8 * MIB;
+}
+
+Test(host, that_may_lend_keeps_a_little_that_it_could_not_lend) {
+    cr_expect(tails_stay_idle_beside(64 * MIB));
+}
+
+Test(host, that_may_lend_gives_back_more_than_a_little_when_memory_grows) {
+    cr_expect(not(tails_stay_idle_beside(80 * MIB)));
+}
+
+Test(host, a_request_for_more_than_there_is_gives_nothing_back) {
+    host.retention.reserve = 0;
+    host.retention.memory_limit = 512 * MIB;
+    struct block *idle = acquire(1 * MIB);
+    release(idle, 1);
+    (void)acquire(640 * MIB);
+    cr_expect(eq(int, block_state(idle), BLOCK_IDLE), "it is meant to stay empty");
+}
+
+/* ---- resize ---- */
+
+Test(host, resizes_within_the_class_in_place) {
+    struct block *b = acquire(8 * MIB - PAGE);
+    use(b, 7);
+    cr_expect(eq(ptr, host_resize(&host, b, 8 * MIB, 1), b));
+    cr_expect(is_all(b->address, 8 * MIB - PAGE, 7));
+    cr_expect(is_all(b->address + 8 * MIB - PAGE, PAGE, 0));
+}
+
+Test(host, grows_by_moving_the_pages) {
+    struct block *b = acquire(9 * MIB);
+    use(b, 7);
+    struct block *larger = host_resize(&host, b, 64 * MIB, 1);
+    cr_assert(not(eq(ptr, larger, NULL)));
+    cr_expect(is_all(larger->address, 9 * MIB, 7));
+    cr_expect(is_all(larger->address + 9 * MIB, 55 * MIB, 0));
+    cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
+    cr_expect(eq(sz, resident_bytes(b->address, 10 * MIB), 0));
+    cr_expect(eq(sz, gauge_current(&stats()->reserved_bytes), 64 * MIB));
+    cr_expect(eq(sz, stats_read(&stats()->moved_blocks), 1));
+}
+
+Test(host, shrinks_in_place_and_makes_an_idle_block_of_the_rest) {
+    struct block *b = acquire(32 * MIB);
+    use(b, 7);
+    cr_expect(eq(ptr, host_resize(&host, b, 8 * MIB, 1), b));
+    cr_expect(is_all(b->address, 8 * MIB, 7));
+    cr_expect(eq(sz, resident_bytes(b->address + 8 * MIB, 24 * MIB), 0));
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 24 * MIB));
+    struct block *rest = acquire(24 * MIB);
+    cr_expect(is_all(rest->address, 24 * MIB, 7), "as warm as it was");
+}
+
+Test(host, a_block_that_cannot_grow_is_as_it_was) {
+    struct block *b = acquire(8 * MIB);
+    use(b, 7);
+    cr_expect(eq(ptr, host_resize(&host, b, 2 * GIB, 1), NULL), "beyond the addresses");
+    cr_expect(eq(int, block_state(b), BLOCK_LIVE));
+    cr_expect(eq(sz, b->requested_bytes, 8 * MIB));
+    cr_expect(is_all(b->address, 8 * MIB, 7));
+}
+
+/* ---- ticks ---- */
+
+Test(host, a_tick_gives_back_what_has_aged) {
+    host.retention.reserve = 0;
+    struct block *old = acquire(8 * MIB);
+    struct block *young = acquire(16 * MIB);
+    release(old, 1000);
+    release(young, 1001);
+    cr_expect(eq(u64, host_tick(&host, 11000, PRESSURE_NONE), 11001), "when the old one is due");
+    cr_expect(eq(int, block_state(old), BLOCK_IDLE), "for exactly the decay time");
+    cr_expect(eq(u64, host_tick(&host, 11001, PRESSURE_NONE), 11002));
+    cr_expect(eq(int, block_state(old), BLOCK_EMPTY));
+    cr_expect(eq(int, block_state(young), BLOCK_IDLE));
+    cr_expect(eq(u64, host_tick(&host, 11002, PRESSURE_NONE), NEVER));
+    cr_expect(eq(sz, stats_read(&stats()->aged_bytes), 24 * MIB));
+}
+
+static void prepare_two_idle_blocks(void) {
+    struct block *small = acquire(8 * MIB);
+    struct block *large = acquire(16 * MIB);
+    release(small, 1000);
+    release(large, 2000);
+}
+
+Test(host, a_tick_leaves_the_reserve) {
+    host.retention.reserve = 20 * MIB;
+    prepare_two_idle_blocks();
+    (void)host_tick(&host, 100000, PRESSURE_NONE);
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 20 * MIB), "the end of the largest");
+}
+
+Test(host, a_tick_ends_the_promises_for_blocks_that_lent_everything) {
+    struct block *lender = acquire(8 * MIB);
+    release(lender, 1000);
+    (void)acquire(16 * MIB);
+    cr_assert(lender->committed && block_state(lender) == BLOCK_EMPTY);
+    (void)host_tick(&host, 11000, PRESSURE_NONE);
+    cr_expect(lender->committed);
+    (void)host_tick(&host, 11001, PRESSURE_NONE);
+    cr_expect(not(lender->committed));
+    cr_expect(eq(int, block_state(lender), BLOCK_EMPTY));
+    cr_expect(not(is_readable(lender->address)));
+}
+
+Test(host, when_memory_is_short_what_was_idle_for_a_second_goes) {
+    struct block *old = acquire(8 * MIB);
+    struct block *young = acquire(16 * MIB);
+    release(old, 1000);
+    release(young, 1001);
+    (void)host_tick(&host, 2001, PRESSURE_CLEANUP);
+    cr_expect(eq(int, block_state(old), BLOCK_EMPTY), "the reserve does not help it");
+    cr_expect(eq(int, block_state(young), BLOCK_IDLE));
+    cr_expect(eq(sz, stats_read(&stats()->pressed_bytes), 8 * MIB));
+    cr_expect(eq(sz, stats_read(&stats()->pressure_events), 1));
+    cr_expect(eq(sz, stats_read(&stats()->emergencies), 0));
+}
+
+Test(host, in_an_emergency_everything_idle_goes) {
+    prepare_two_idle_blocks();
+    (void)host_tick(&host, 2000, PRESSURE_EMERGENCY);
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 0));
+    cr_expect(eq(sz, stats_read(&stats()->pressed_bytes), 24 * MIB));
+    cr_expect(eq(sz, stats_read(&stats()->emergencies), 1));
+}
+
+/* ---- prefault ---- */
+
+Test(host, makes_its_reserve_resident_piece_by_piece) {
+    host.retention.reserve = 136 * MIB;
+    cr_expect(host_prefault(&host, 1));
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 64 * MIB));
+    cr_expect(host_prefault(&host, 2));
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 128 * MIB));
+    cr_expect(host_prefault(&host, 3));
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 136 * MIB));
+    cr_expect(not(host_prefault(&host, 4)), "all of it is there");
+    struct block *b = acquire(64 * MIB);
+    cr_expect(eq(sz, resident_bytes(b->address, 64 * MIB), 64 * MIB));
+}
+
+Test(host, makes_no_more_resident_than_may_be_idle) {
+    host.retention.reserve = 72 * MIB;
+    host.retention.cache_max = 8 * MIB;
+    cr_expect(host_prefault(&host, 1));
+    cr_expect(not(host_prefault(&host, 2)));
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 8 * MIB));
 }
 
 Test(host, a_hit_gives_nothing_back) {
@@ -272,7 +458,7 @@ Test(host, a_hit_gives_nothing_back) {
     struct block *b = acquire(1 * MIB);
     release(a, 1);
     release(b, 2);
-    host.cache_max = 0;
+    host.retention.cache_max = 0;
     cr_expect(eq(ptr, acquire(1 * MIB), b));
     cr_expect(eq(int, block_state(a), BLOCK_IDLE));
 }
@@ -321,15 +507,15 @@ Test(host_fork, leaves_a_child_the_live_blocks_and_no_idle_memory) {
 static bool child_allocates_as_ever(void) {
     enum fill_result result = FILL_OK;
     host_after_fork_in_child(&host);
-    struct block *b = host_acquire(&host, 5 * MIB, &result);
+    struct block *b = host_acquire(&host, 5 * MIB, PAGES_ANY, &result);
     bool zero = b == idle && is_all(b->address, 5 * MIB, 0);
     use(b, 3);
-    struct block *fresh = host_acquire(&host, 16 * MIB, &result);
+    struct block *fresh = host_acquire(&host, 16 * MIB, PAGES_ANY, &result);
     use(fresh, 4);
     return zero && host_release(&host, live, 1) && host_release(&host, b, 2) &&
-           !host_release(&host, live, 3) && host_acquire(&host, 5 * MIB, &result) == b &&
+           !host_release(&host, live, 3) && host_acquire(&host, 5 * MIB, PAGES_ANY, &result) == b &&
            is_all(b->address, 5 * MIB, 3) && is_all(fresh->address, 16 * MIB, 4) &&
-           host_drain(&host) == 8 * MIB && pool_is_valid(&host.pools[0]);
+           host_drain(&host, HOST_TRIMMED) == 8 * MIB && pool_is_valid(&host.pools[0]);
 }
 
 Test(host_fork, a_child_allocates_and_releases_as_ever) {
@@ -347,7 +533,7 @@ static bool grandchild_finds_the_data_of_its_parent(void) {
 static bool child_forks_again(void) {
     enum fill_result result = FILL_OK;
     host_after_fork_in_child(&host);
-    struct block *b = host_acquire(&host, 5 * MIB, &result);
+    struct block *b = host_acquire(&host, 5 * MIB, PAGES_ANY, &result);
     use(b, 3);
     host_before_fork(&host);
     bool good = b == idle && true_in_child(grandchild_finds_the_data_of_its_parent);
@@ -365,7 +551,7 @@ static bool no_block_in_use_is_marked(void) {
     host_after_fork_in_child(&host);
     inject_nothing();
     for (int i = 0; i < 4; i++) {
-        struct block *b = host_acquire(&host, 4 * MIB, &result);
+        struct block *b = host_acquire(&host, 4 * MIB, PAGES_ANY, &result);
         if (b == NULL || has_flag(b->address, "wf")) {
             return false;
         }

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,11 @@ static enum fill_result fill(struct block *b) {
 }
 
 static void drain(struct block *b) {
-    host.backend.drain(&host.backend, b);
+    cr_assert(host.backend.drain(&host.backend, b));
+}
+
+static bool clear(struct block *b, size_t from, size_t to) {
+    return host.backend.clear(&host.backend, b, from, to);
 }
 
 static void must_fill(struct block *b) {
@@ -153,7 +158,7 @@ Test(host_backend, fills_a_block_with_writable_zeros_that_cost_nothing_yet) {
     struct block b = block_for(4 * MIB);
     must_fill(&b);
     cr_expect(b.committed);
-    cr_expect(eq(sz, b.dirty_bytes, 0));
+    cr_expect(eq(sz, block_held_end(&b), 0));
     cr_expect(eq(sz, resident_bytes(b.address, 4 * MIB), 0));
     cr_expect(is_all(b.address, 4 * MIB, 0));
     memset(b.address, 7, 4 * MIB);
@@ -168,7 +173,7 @@ Test(host_backend, leaves_an_inaccessible_gap_behind_a_short_tail) {
     cr_expect(not(is_readable(b.address + 5 * MIB)));
     cr_expect(not(is_writable(b.address + 5 * MIB)));
     cr_expect(not(is_readable(b.address + 6 * MIB - 1)));
-    cr_expect(eq(sz, host.mappings, 2));
+    cr_expect(eq(sz, host.backend.mappings, 2));
 }
 
 Test(host_backend, a_tail_of_three_quarters_of_a_huge_page_has_the_whole_of_it) {
@@ -179,14 +184,14 @@ Test(host_backend, a_tail_of_three_quarters_of_a_huge_page_has_the_whole_of_it) 
     must_fill(&short_tail);
     cr_expect(is_writable(long_tail.address + 4 * MIB - 1));
     cr_expect(not(is_readable(short_tail.address + 3 * MIB + 256 * KIB)));
-    cr_expect(eq(sz, host.mappings, 2));
+    cr_expect(eq(sz, host.backend.mappings, 2));
 }
 
 Test(host_backend, whole_granules_have_no_gap) {
     start(THP_AUTO, 100);
     struct block b = block_for(4 * MIB);
     must_fill(&b);
-    cr_expect(eq(sz, host.mappings, 0));
+    cr_expect(eq(sz, host.backend.mappings, 0));
 }
 
 static void expect_no_gap(enum thp_mode thp) {
@@ -194,7 +199,7 @@ static void expect_no_gap(enum thp_mode thp) {
     struct block b = block_for(5 * MIB);
     must_fill(&b);
     cr_expect(is_writable(b.address + 6 * MIB - 1));
-    cr_expect(eq(sz, host.mappings, 0));
+    cr_expect(eq(sz, host.backend.mappings, 0));
 }
 
 Test(host_backend, where_huge_pages_are_on_there_are_no_gaps) {
@@ -210,7 +215,7 @@ Test(host_backend, without_a_budget_there_are_no_gaps) {
     struct block b = block_for(5 * MIB);
     must_fill(&b);
     cr_expect(is_writable(b.address + 6 * MIB - 1));
-    cr_expect(eq(sz, host.mappings, 0));
+    cr_expect(eq(sz, host.backend.mappings, 0));
 }
 
 Test(host_backend, makes_gaps_until_the_budget_is_used_up) {
@@ -224,7 +229,7 @@ Test(host_backend, makes_gaps_until_the_budget_is_used_up) {
     cr_expect(not(is_readable(a.address + 5 * MIB)));
     cr_expect(not(is_readable(b.address + 5 * MIB)));
     cr_expect(is_readable(c.address + 5 * MIB), "two mappings each, and only one was left");
-    cr_expect(eq(sz, host.mappings, 4));
+    cr_expect(eq(sz, host.backend.mappings, 4));
 }
 
 Test(host_backend, neighbours_without_gaps_are_one_mapping) {
@@ -278,7 +283,7 @@ Test(host_backend, a_refused_fill_keeps_the_address_and_works_the_next_time) {
     cr_expect(eq(ptr, b.address, address));
     cr_expect(is_writable(b.address));
     cr_expect(not(is_readable(b.address + 5 * MIB)));
-    cr_expect(eq(sz, host.mappings, 2), "one gap, counted once");
+    cr_expect(eq(sz, host.backend.mappings, 2), "one gap, counted once");
 }
 
 Test(host_backend, has_no_address_where_the_arena_is_used_up) {
@@ -310,10 +315,11 @@ Test(host_backend, a_drained_block_that_is_filled_again_is_zero) {
     struct block b = block_for(5 * MIB);
     must_fill(&b);
     memset(b.address, 7, 5 * MIB);
-    b.dirty_bytes = 5 * MIB;
+    b.granules = 2;
+    b.tail_bytes = 1 * MIB;
     drain(&b);
     cr_expect(eq(int, fill(&b), FILL_OK));
-    cr_expect(eq(sz, b.dirty_bytes, 0));
+    cr_expect(eq(sz, block_held_end(&b), 0));
     cr_expect(is_all(b.address, 5 * MIB, 0));
     cr_expect(not(is_readable(b.address + 5 * MIB)), "and has its gap");
 }
@@ -327,10 +333,10 @@ Test(host_backend, a_block_drained_and_filled_many_times_is_counted_once) {
     for (int i = 0; i < 10; i++) {
         drain(&whole);
         drain(&gapped);
-        cr_assert(eq(sz, host.mappings, 4), "two holes");
+        cr_assert(eq(sz, host.backend.mappings, 0), "two holes are one, with nothing between them");
         cr_assert(eq(int, fill(&whole), FILL_OK));
         cr_assert(eq(int, fill(&gapped), FILL_OK));
-        cr_assert(eq(sz, host.mappings, 2), "one gap");
+        cr_assert(eq(sz, host.backend.mappings, 2), "one gap");
     }
 }
 
@@ -339,14 +345,15 @@ Test(host_backend, without_a_budget_drains_by_giving_back_pages_only) {
     struct block b = block_for(5 * MIB);
     must_fill(&b);
     memset(b.address, 7, 5 * MIB);
-    b.dirty_bytes = 5 * MIB;
+    b.granules = 2;
+    b.tail_bytes = 1 * MIB;
     drain(&b);
     cr_expect(b.committed, "no hole was to be had");
-    cr_expect(eq(sz, b.dirty_bytes, 0));
+    cr_expect(eq(sz, block_held_end(&b), 0));
     cr_expect(eq(sz, resident_bytes(b.address, 6 * MIB), 0));
     cr_expect(eq(int, fill(&b), FILL_OK));
     cr_expect(is_all(b.address, 5 * MIB, 0));
-    cr_expect(eq(sz, host.mappings, 0));
+    cr_expect(eq(sz, host.backend.mappings, 0));
 }
 
 Test(host_backend, a_block_that_nothing_can_drain_keeps_its_bytes_and_knows_that_they_are_dirty) {
@@ -354,15 +361,15 @@ Test(host_backend, a_block_that_nothing_can_drain_keeps_its_bytes_and_knows_that
     struct block b = block_for(4 * MIB);
     must_fill(&b);
     memset(b.address, 7, 4 * MIB);
-    b.dirty_bytes = 4 * MIB;
+    b.granules = 2;
     inject_failures(CALL_MMAP, 1, 1);
     inject_failures(CALL_MADVISE, 1, 1);
-    drain(&b);
+    cr_expect(not(host.backend.drain(&host.backend, &b)));
     inject_nothing();
     cr_expect(b.committed);
-    cr_expect(eq(sz, b.dirty_bytes, 4 * MIB));
+    cr_expect(eq(u32, b.granules, 2));
     cr_expect(eq(int, fill(&b), FILL_OK));
-    cr_expect(eq(sz, b.dirty_bytes, 4 * MIB));
+    cr_expect(eq(u32, b.granules, 2));
     cr_expect(is_all(b.address, 4 * MIB, 7));
 }
 
@@ -376,7 +383,26 @@ Test(host_backend, a_hole_that_the_system_refuses_becomes_one_the_next_time) {
     cr_expect(b.committed);
     drain(&b);
     cr_expect(not(b.committed));
-    cr_expect(eq(sz, host.mappings, 2), "one hole, counted once");
+    cr_expect(eq(sz, host.holes, 1), "counted once");
+}
+
+Test(host_backend, holes_cost_mappings_where_writable_blocks_lie_between_them) {
+    start(THP_AUTO, 100);
+    struct block blocks[5];
+    for (int i = 0; i < 5; i++) {
+        blocks[i] = block_for(4 * MIB);
+        must_fill(&blocks[i]);
+    }
+    cr_expect(eq(sz, host.backend.mappings, 0), "neighbours merge");
+    drain(&blocks[1]);
+    cr_expect(eq(sz, host.backend.mappings, 2));
+    drain(&blocks[3]);
+    cr_expect(eq(sz, host.backend.mappings, 4));
+    drain(&blocks[0]);
+    cr_expect(eq(sz, host.backend.mappings, 4), "of two blocks there are two at most");
+    drain(&blocks[2]);
+    drain(&blocks[4]);
+    cr_expect(eq(sz, host.backend.mappings, 0));
 }
 
 Test(host_backend, draining_twice_is_draining_once) {
@@ -385,7 +411,7 @@ Test(host_backend, draining_twice_is_draining_once) {
     must_fill(&b);
     drain(&b);
     drain(&b);
-    cr_expect(eq(sz, host.mappings, 2));
+    cr_expect(eq(sz, host.holes, 1));
     cr_expect(eq(int, fill(&b), FILL_OK));
 }
 
@@ -409,7 +435,7 @@ Test(host_backend, clears_the_first_bytes_without_making_them_resident) {
     struct block b = block_for(8 * MIB);
     must_fill(&b);
     memset(b.address, 7, 8 * MIB);
-    cr_expect(host.backend.clear(&host.backend, &b, 3 * MIB));
+    cr_expect(clear(&b, 0, 3 * MIB));
     cr_expect(is_all(b.address, 4 * MIB, 0), "up to the granule");
     cr_expect(is_all(b.address + 4 * MIB, 4 * MIB, 7));
 }
@@ -422,7 +448,7 @@ Test(host_backend, clears_no_further_than_the_block_is_writable) {
     must_fill(&b);
     memset(a.address, 7, 5 * MIB);
     memset(b.address, 8, 4 * MIB);
-    cr_expect(host.backend.clear(&host.backend, &a, 5 * MIB));
+    cr_expect(clear(&a, 0, 5 * MIB));
     cr_expect(eq(sz, resident_bytes(a.address, 6 * MIB), 0));
     cr_expect(is_all(b.address, 4 * MIB, 8));
     cr_expect(is_all(a.address, 5 * MIB, 0));
@@ -434,7 +460,7 @@ Test(host_backend, says_when_the_system_cannot_clear) {
     must_fill(&b);
     memset(b.address, 7, 8 * MIB);
     inject_failures(CALL_MADVISE, 1, 1);
-    cr_expect(not(host.backend.clear(&host.backend, &b, 8 * MIB)));
+    cr_expect(not(clear(&b, 0, 8 * MIB)));
     inject_nothing();
     cr_expect(is_all(b.address, 8 * MIB, 7));
 }
@@ -506,4 +532,285 @@ Test(host_backend, a_hole_has_no_mark_any_more) {
     cr_assert(wipe(true));
     drain(&forked);
     cr_expect(not(has_flag(forked.address, "wf")));
+}
+
+/* ---- moving pages ---- */
+
+static struct block giver;
+static struct block taker;
+
+/* A block of 8 MiB, each granule full of its letter from 'a' to 'd', and one that is empty. */
+static void prepare_move(size_t mappings_budget) {
+    start(THP_AUTO, mappings_budget);
+    giver = block_for(8 * MIB);
+    taker = block_for(8 * MIB);
+    must_fill(&giver);
+    must_fill(&taker);
+    for (size_t i = 0; i < 4; i++) {
+        memset(giver.address + i * GRANULE, 'a' + (int)i, GRANULE);
+    }
+    giver.granules = 4;
+}
+
+static enum move_result move(struct move *m) {
+    return host.backend.move(&host.backend, m);
+}
+
+/* The last two granules of the one, to the first two of the other. */
+static struct move two_granules(void) {
+    return (struct move){.from = &giver, .from_granule = 2, .to = &taker, .count = 2};
+}
+
+static char *granule(const struct block *b, size_t number) {
+    return b->address + number * GRANULE;
+}
+
+static void expect_giver_as_it_was(void) {
+    for (size_t i = 0; i < 4; i++) {
+        cr_expect(is_all(granule(&giver, i), GRANULE, (char)('a' + i)), "granule %zu", i);
+    }
+}
+
+Test(host_move, takes_the_contents_along_and_leaves_zeros) {
+    prepare_move(100);
+    struct move m = two_granules();
+    cr_assert(eq(int, move(&m), MOVE_OK));
+    cr_expect(eq(u32, m.moved, 2));
+    cr_expect(is_all(granule(&taker, 0), GRANULE, 'c'));
+    cr_expect(is_all(granule(&taker, 1), GRANULE, 'd'));
+    cr_expect(eq(sz, resident_bytes(granule(&giver, 2), 2 * GRANULE), 0));
+    cr_expect(is_all(granule(&giver, 2), 2 * GRANULE, 0));
+    cr_expect(is_all(granule(&giver, 0), GRANULE, 'a'));
+    cr_expect(is_all(granule(&giver, 1), GRANULE, 'b'));
+    cr_expect(is_all(granule(&taker, 2), 2 * GRANULE, 0));
+}
+
+Test(host_move, leaves_both_blocks_writable_everywhere) {
+    prepare_move(100);
+    struct move m = two_granules();
+    cr_assert(eq(int, move(&m), MOVE_OK));
+    memset(giver.address, 1, 8 * MIB);
+    memset(taker.address, 2, 8 * MIB);
+    cr_expect(is_all(giver.address, 8 * MIB, 1));
+    cr_expect(is_all(taker.address, 8 * MIB, 2));
+}
+
+Test(host_move, makes_no_page_resident_and_gives_none_back) {
+    prepare_move(100);
+    struct move m = two_granules();
+    cr_assert(eq(int, move(&m), MOVE_OK));
+    cr_expect(eq(sz, resident_bytes(giver.address, 8 * MIB), 4 * MIB));
+    cr_expect(eq(sz, resident_bytes(taker.address, 8 * MIB), 4 * MIB));
+}
+
+Test(host_move, of_a_block_in_one_piece_is_one_call) {
+    prepare_move(100);
+    struct move m = two_granules();
+    cr_assert(eq(int, move(&m), MOVE_OK));
+    cr_expect(eq(sz, inject.calls[CALL_MREMAP], 1));
+    cr_expect(eq(u16, taker.mappings, 2));
+    cr_expect(eq(u16, giver.mappings, 0));
+    cr_expect(eq(sz, host.backend.mappings, 2));
+}
+
+Test(host_move, of_a_block_of_pieces_is_a_call_for_each_granule) {
+    prepare_move(100);
+    struct move m = two_granules();
+    cr_assert(eq(int, move(&m), MOVE_OK));
+    struct block third = block_for(8 * MIB);
+    must_fill(&third);
+    struct move on = {.from = &taker, .to = &third, .count = 2};
+    cr_assert(eq(int, move(&on), MOVE_OK));
+    cr_expect(eq(sz, inject.calls[CALL_MREMAP], 3));
+    cr_expect(is_all(granule(&third, 0), GRANULE, 'c'));
+    cr_expect(is_all(granule(&third, 1), GRANULE, 'd'));
+    cr_expect(is_all(taker.address, 8 * MIB, 0));
+}
+
+Test(host_move, of_pieces_from_many_blocks_can_be_moved_on) {
+    prepare_move(100);
+    struct block small = block_for(2 * MIB);
+    must_fill(&small);
+    memset(small.address, 'x', 2 * MIB);
+    struct move first = {.from = &small, .to = &taker, .count = 1};
+    struct move second = {.from = &giver, .to = &taker, .to_granule = 1, .count = 3};
+    cr_assert(eq(int, move(&first), MOVE_OK));
+    cr_assert(eq(int, move(&second), MOVE_OK));
+    struct block third = block_for(8 * MIB);
+    must_fill(&third);
+    struct move on = {.from = &taker, .to = &third, .count = 4};
+    cr_assert(eq(int, move(&on), MOVE_OK));
+    for (size_t i = 0; i < 4; i++) {
+        cr_expect(is_all(granule(&third, i), GRANULE, "xabc"[i]), "granule %zu", i);
+    }
+}
+
+Test(host_move, a_block_that_took_pages_drains_and_fills_like_any) {
+    prepare_move(100);
+    struct move m = two_granules();
+    cr_assert(eq(int, move(&m), MOVE_OK));
+    taker.granules = 2;
+    drain(&taker);
+    cr_expect(not(is_readable(taker.address)));
+    must_fill(&taker);
+    cr_expect(is_all(taker.address, 8 * MIB, 0));
+    cr_expect(eq(sz, host.backend.mappings, 0), "it is of one piece again");
+}
+
+Test(host_move, without_a_budget_cannot_be_and_changes_nothing) {
+    prepare_move(1);
+    struct move m = two_granules();
+    cr_expect(eq(int, move(&m), MOVE_CANNOT));
+    cr_expect(eq(u32, m.moved, 0));
+    cr_expect(eq(sz, inject.calls[CALL_MREMAP], 0));
+    cr_expect(eq(sz, host.backend.mappings, 0));
+    expect_giver_as_it_was();
+}
+
+Test(host_move, stops_where_the_budget_is_used_up) {
+    prepare_move(2);
+    giver.mappings = 1; /* as after a move into it: now granules are moved one by one */
+    struct move m = two_granules();
+    cr_expect(eq(int, move(&m), MOVE_CANNOT));
+    cr_expect(eq(u32, m.moved, 1), "two mappings for the first, none for the second");
+    cr_expect(is_all(granule(&taker, 0), GRANULE, 'c'));
+    cr_expect(is_all(granule(&giver, 3), GRANULE, 'd'));
+}
+
+static void expect_cannot(int error) {
+    prepare_move(100);
+    inject.error = error;
+    inject_failures(CALL_MREMAP, 1, 1);
+    struct move m = two_granules();
+    cr_expect(eq(int, move(&m), MOVE_CANNOT));
+    cr_expect(not(backend_can_move(&host.backend)));
+    cr_expect(eq(int, move(&m), MOVE_CANNOT), "and never will");
+    cr_expect(eq(sz, inject.calls[CALL_MREMAP], 1));
+    inject_nothing();
+    expect_giver_as_it_was();
+    cr_expect(is_writable(taker.address));
+}
+
+Test(host_move, a_kernel_that_does_not_know_how_is_not_asked_again) {
+    expect_cannot(EINVAL);
+}
+
+Test(host_move, a_sandbox_that_forbids_it_is_not_asked_again) {
+    expect_cannot(EPERM);
+}
+
+Test(host_move, where_there_is_no_such_call_it_is_not_made_again) {
+    expect_cannot(ENOSYS);
+}
+
+/* The budget counts what is there, not what was tried. */
+Test(host_move, that_cannot_be_costs_no_mappings) {
+    prepare_move(100);
+    inject.error = EINVAL;
+    inject_failures(CALL_MREMAP, 1, 1);
+    struct move m = two_granules();
+    cr_assert(eq(int, move(&m), MOVE_CANNOT));
+    cr_expect(eq(sz, host.backend.mappings, 0));
+    cr_expect(eq(u16, taker.mappings, 0));
+}
+
+static void refuse_move(size_t number, enum hole hole, int error) {
+    inject.error = error;
+    inject.mremap_hole = hole;
+    inject_failures(CALL_MREMAP, number, 1);
+}
+
+static void expect_mapped_again(int error, enum move_result expected) {
+    prepare_move(100);
+    refuse_move(1, HOLE_LEFT, error);
+    struct move m = two_granules();
+    cr_expect(eq(int, move(&m), expected));
+    cr_expect(eq(u32, m.moved, 0));
+    inject_nothing();
+    expect_giver_as_it_was();
+    cr_expect(is_all(taker.address, 8 * MIB, 0));
+    memset(taker.address, 7, 8 * MIB);
+    cr_expect(is_all(taker.address, 8 * MIB, 7));
+    cr_expect(has_flag(taker.address, "hg"), "dressed like its neighbours");
+}
+
+Test(host_move, refused_for_more_than_one_mapping_maps_its_hole_again_and_others_may_move) {
+    expect_mapped_again(EFAULT, MOVE_REFUSED);
+    cr_expect(backend_can_move(&host.backend));
+}
+
+/* There are about as many mappings as there may be: no time to make more. */
+Test(host_move, refused_for_want_of_memory_maps_its_hole_again_and_ends_moving) {
+    expect_mapped_again(ENOMEM, MOVE_CANNOT);
+    cr_expect(not(backend_can_move(&host.backend)));
+}
+
+Test(host_move, refused_half_way_says_how_far_it_came) {
+    prepare_move(100);
+    giver.mappings = 1;
+    refuse_move(2, HOLE_LEFT, EFAULT);
+    struct move m = {.from = &giver, .to = &taker, .count = 3};
+    cr_expect(eq(int, move(&m), MOVE_REFUSED));
+    cr_expect(eq(u32, m.moved, 1));
+    inject_nothing();
+    cr_expect(is_all(granule(&taker, 0), GRANULE, 'a'));
+    cr_expect(is_all(granule(&taker, 1), 3 * GRANULE, 0));
+    cr_expect(is_all(granule(&giver, 0), GRANULE, 0));
+    cr_expect(is_all(granule(&giver, 1), GRANULE, 'b'));
+    cr_expect(is_writable(granule(&taker, 1)));
+}
+
+Test(host_move, into_a_hole_that_another_thread_has_taken_loses_the_block) {
+    prepare_move(100);
+    refuse_move(1, HOLE_TAKEN, ENOMEM);
+    struct move m = two_granules();
+    cr_expect(eq(int, move(&m), MOVE_LOST));
+    cr_expect(eq(u32, m.moved, 0));
+    cr_assert(eq(ptr, inject.stranger, taker.address));
+    cr_expect(is_all(inject.stranger, 2 * GRANULE, STRANGER), "nobody touches it");
+    inject_nothing();
+    expect_giver_as_it_was();
+}
+
+Test(host_move, into_a_hole_that_cannot_be_mapped_again_loses_the_block) {
+    prepare_move(100);
+    refuse_move(1, HOLE_LEFT, ENOMEM);
+    inject_failures(CALL_MMAP, 1, 1);
+    struct move m = two_granules();
+    cr_expect(eq(int, move(&m), MOVE_LOST));
+    inject_nothing();
+    expect_giver_as_it_was();
+}
+
+Test(host_move, into_a_hole_that_cannot_be_made_writable_loses_the_block) {
+    prepare_move(100);
+    refuse_move(1, HOLE_LEFT, ENOMEM);
+    inject_failures(CALL_MPROTECT, 1, 1);
+    struct move m = two_granules();
+    cr_expect(eq(int, move(&m), MOVE_LOST));
+    inject_nothing();
+    expect_giver_as_it_was();
+}
+
+/* No mapping there can be told from a stranger's. */
+Test(host_move, refused_before_anything_was_unmapped_loses_the_block) {
+    prepare_move(100);
+    refuse_move(1, HOLE_NONE, ENOMEM);
+    struct move m = two_granules();
+    cr_expect(eq(int, move(&m), MOVE_LOST));
+    inject_nothing();
+    expect_giver_as_it_was();
+}
+
+/* What the program advises splits the mapping; kernels before 6.17 refuse to move both parts. */
+Test(host_move, of_a_block_that_the_program_has_split_moves_or_is_refused_whole) {
+    prepare_move(100);
+    cr_assert(eq(int, madvise(granule(&giver, 3), GRANULE, MADV_NOHUGEPAGE), 0));
+    struct move m = two_granules();
+    enum move_result result = move(&m);
+    cr_expect(result == MOVE_OK || result == MOVE_REFUSED);
+    const struct block *b = result == MOVE_OK ? &taker : &giver;
+    size_t first = result == MOVE_OK ? 0 : 2;
+    cr_expect(is_all(granule(b, first), GRANULE, 'c'));
+    cr_expect(is_all(granule(b, first + 1), GRANULE, 'd'));
 }

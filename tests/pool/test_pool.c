@@ -3,58 +3,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pool/pool.h"
-#include "tests/pool/fake_backend.h"
+#include "pool/reclaim.h"
+#include "pool/resize.h"
+#include "tests/pool/fake_pool.h"
 #include "tests/pool/inject.h"
 #include "tests/pool/memory.h"
-
-static struct fake_backend fake;
-static struct meta_records records = {.record_bytes = sizeof(struct block)};
-static struct pool pool;
-
-static void start(bool has_memory) {
-    inject_nothing();
-    fake_backend_init(&fake, has_memory);
-    memset(&pool, 0, sizeof pool);
-    pool_init(&pool, &fake.backend, &records);
-}
-
-static void start_without_memory(void) {
-    start(false);
-}
-
-static void start_with_memory(void) {
-    start(true);
-}
-
-static void expect_valid(void) {
-    cr_expect(pool_is_valid(&pool));
-}
 
 TestSuite(pool, .init = start_without_memory, .fini = expect_valid);
 TestSuite(pool_zero, .init = start_with_memory, .fini = expect_valid);
 TestSuite(pool_fork, .init = start_without_memory);
 
-static struct block *fill(size_t bytes) {
-    enum fill_result result = FILL_REFUSED;
-    struct block *b = pool_fill(&pool, bytes, &result);
-    cr_assert(not(eq(ptr, b, NULL)));
-    cr_assert(eq(int, result, FILL_OK));
-    return b;
+static size_t drain_all(void) {
+    return reclaim_beyond(&pool, 0, &pool.stats.trimmed_bytes);
 }
 
-static void release(struct block *b, uint64_t now_ms) {
-    cr_assert(pool_release(&pool, b, now_ms));
-}
-
-static size_t figure(const _Atomic size_t *f) {
-    return stats_read(f);
+static void expect_gauges(size_t allocated, size_t reserved, size_t requested) {
+    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), allocated));
+    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), reserved));
+    cr_expect(eq(sz, gauge_current(&pool.stats.requested_bytes), requested));
+    cr_expect(eq(sz, pool_idle_bytes(&pool), reserved - allocated));
+    expect_valid();
 }
 
 /* ---- acquire ---- */
 
 Test(pool, that_is_new_has_no_block) {
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), NULL));
+    cr_expect(eq(ptr, acquire(8 * MIB), NULL));
     cr_expect(eq(sz, pool_idle_bytes(&pool), 0));
     cr_expect(eq(sz, fake.fills, 0), "an acquire never asks the system");
 }
@@ -65,7 +39,7 @@ Test(pool, a_filled_block_is_live_and_the_program_s) {
     cr_expect(eq(ptr, b->home, &pool));
     cr_expect(eq(sz, b->requested_bytes, 8 * MIB - 5));
     cr_expect(eq(sz, block_bytes(b), 8 * MIB));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), NULL), "nobody else gets it");
+    cr_expect(eq(ptr, acquire(8 * MIB), NULL), "nobody else gets it");
 }
 
 Test(pool, an_idle_block_is_handed_out_again) {
@@ -73,7 +47,7 @@ Test(pool, an_idle_block_is_handed_out_again) {
     release(b, 1);
     cr_expect(eq(int, block_state(b), BLOCK_IDLE));
     cr_expect(eq(sz, b->requested_bytes, 0));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB - 100), b));
+    cr_expect(eq(ptr, acquire(8 * MIB - 100), b));
     cr_expect(eq(int, block_state(b), BLOCK_LIVE));
     cr_expect(eq(sz, b->requested_bytes, 8 * MIB - 100));
     cr_expect(eq(sz, fake.fills, 1));
@@ -86,16 +60,16 @@ Test(pool, the_newest_idle_block_goes_first) {
     release(b, 1);
     release(c, 2);
     release(a, 3);
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), a));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), c));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), b));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), NULL));
+    cr_expect(eq(ptr, acquire(8 * MIB), a));
+    cr_expect(eq(ptr, acquire(8 * MIB), c));
+    cr_expect(eq(ptr, acquire(8 * MIB), b));
+    cr_expect(eq(ptr, acquire(8 * MIB), NULL));
 }
 
 Test(pool, a_request_may_take_a_larger_block_which_goes_back_to_where_it_belongs) {
     struct block *b = fill(9 * MIB);
     release(b, 1);
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), b));
+    cr_expect(eq(ptr, acquire(8 * MIB), b));
     cr_expect(eq(sz, figure(&pool.buckets[56].hits), 1), "counted where it was asked for");
     cr_expect(eq(sz, figure(&pool.buckets[57].hits), 0));
     release(b, 2);
@@ -107,38 +81,44 @@ Test(pool, its_own_class_goes_before_larger_ones) {
     struct block *exact = fill(8 * MIB);
     release(exact, 1);
     release(larger, 2);
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), exact));
+    cr_expect(eq(ptr, acquire(8 * MIB), exact));
 }
 
-Test(pool, a_request_may_take_a_block_of_twice_its_size_and_none_beyond) {
-    struct block *twice = fill(16 * MIB);
-    release(twice, 1);
-    cr_expect(eq(ptr, pool_acquire(&pool, 7 * MIB + 512 * KIB), NULL), "more than twice 7.5");
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), twice));
+Test(pool, a_request_may_take_a_block_two_classes_larger_and_none_beyond) {
+    struct block *third = idle_since(11 * MIB, 1);
+    cr_expect(eq(ptr, acquire(8 * MIB), NULL));
+    struct block *second = idle_since(10 * MIB, 2);
+    cr_expect(eq(ptr, acquire(8 * MIB), second));
+    cr_expect(eq(ptr, acquire(8 * MIB + 1), third), "a class further");
+}
+
+Test(pool, a_request_of_the_last_class_of_a_doubling_reaches_into_the_next) {
+    struct block *b = idle_since(18 * MIB, 1);
+    cr_expect(eq(ptr, acquire(15 * MIB), b));
 }
 
 Test(pool, the_smallest_block_that_fits_goes_first) {
-    struct block *small = fill(10 * MIB);
-    struct block *large = fill(14 * MIB);
+    struct block *small = fill(9 * MIB);
+    struct block *large = fill(10 * MIB);
     release(small, 1);
     release(large, 2);
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), small));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), large));
+    cr_expect(eq(ptr, acquire(8 * MIB), small));
+    cr_expect(eq(ptr, acquire(8 * MIB), large));
 }
 
 Test(pool, a_request_never_takes_a_block_that_is_too_small) {
     release(fill(8 * MIB), 1);
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB + 1), NULL));
+    cr_expect(eq(ptr, acquire(8 * MIB + 1), NULL));
 }
 
 Test(pool, the_largest_class_has_none_above) {
-    cr_expect(eq(ptr, pool_acquire(&pool, SIZE_CLASS_MAX), NULL));
+    cr_expect(eq(ptr, acquire(SIZE_CLASS_MAX), NULL));
     struct block *b = fill(SIZE_CLASS_MAX);
     release(b, 1);
-    cr_expect(eq(ptr, pool_acquire(&pool, SIZE_CLASS_MAX), b));
+    cr_expect(eq(ptr, acquire(SIZE_CLASS_MAX), b));
 }
 
-/* ---- release and resize ---- */
+/* ---- release ---- */
 
 Test(pool, a_block_is_released_only_once) {
     struct block *b = fill(8 * MIB);
@@ -152,119 +132,67 @@ Test(pool, a_block_is_released_only_once) {
 Test(pool, an_empty_block_cannot_be_released) {
     struct block *b = fill(8 * MIB);
     release(b, 1);
-    cr_assert(eq(sz, pool_drain(&pool, SIZE_MAX), 8 * MIB));
+    cr_assert(eq(sz, drain_all(), 8 * MIB));
     cr_expect(not(pool_release(&pool, b, 2)));
     cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
 }
 
-Test(pool, a_block_is_resized_within_its_class) {
-    struct block *b = fill(8 * MIB - 100);
-    cr_expect(pool_resize(&pool, b, 8 * MIB));
-    cr_expect(eq(sz, b->requested_bytes, 8 * MIB));
-    cr_expect(eq(sz, gauge_current(&pool.stats.requested_bytes), 8 * MIB));
-    cr_expect(pool_resize(&pool, b, 1));
-    cr_expect(eq(sz, gauge_current(&pool.stats.requested_bytes), 1));
-    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), 8 * MIB));
+Test(pool, a_released_block_holds_the_granules_that_were_asked_for) {
+    struct block *b = idle_since(8 * MIB - 5000, 1);
+    cr_expect(eq(u32, b->granules, 4));
+    cr_expect(eq(u32, b->tail_bytes, 0));
 }
 
-Test(pool, a_block_too_small_for_its_new_size_stays_as_it_is) {
-    struct block *b = fill(8 * MIB - 100);
-    cr_expect(not(pool_resize(&pool, b, 8 * MIB + 1)));
-    cr_expect(eq(sz, b->requested_bytes, 8 * MIB - 100));
-    cr_expect(eq(sz, gauge_current(&pool.stats.requested_bytes), 8 * MIB - 100));
-}
-
-Test(pool, a_resize_is_no_request_of_its_own) {
-    struct block *b = fill(8 * MIB);
-    cr_assert(pool_resize(&pool, b, 7 * MIB + 512 * KIB));
-    cr_assert(pool_resize(&pool, b, 8 * MIB));
-    cr_expect(le(sz, figure(&pool.stats.requested_bytes.allocated), 8 * MIB + 512 * KIB));
-}
-
-Test(pool, what_was_asked_for_and_shrank_since_is_still_dirty) {
-    struct block *b = fill(8 * MIB);
-    cr_assert(pool_resize(&pool, b, 1 * MIB));
-    release(b, 1);
-    cr_expect(eq(sz, b->dirty_bytes, 8 * MIB));
-}
-
-Test(pool, a_released_block_is_dirty_to_the_end_of_its_last_page) {
-    struct block *b = fill(8 * MIB - 5000);
-    cr_expect(eq(sz, b->dirty_bytes, 0));
-    release(b, 1);
-    cr_expect(eq(sz, b->dirty_bytes, 8 * MIB - 4096));
-    cr_assert(eq(ptr, pool_acquire(&pool, 7 * MIB + 512 * KIB), b));
+Test(pool, a_released_block_with_a_gap_holds_its_tail_to_the_end_of_the_page) {
+    struct block *b = idle_since(9 * MIB - 5000, 1);
+    cr_expect(eq(u32, b->granules, 4));
+    cr_expect(eq(u32, b->tail_bytes, 1 * MIB - 4096));
+    cr_expect(eq(sz, pool_idle_bytes(&pool), 9 * MIB - 4096));
+    cr_assert(eq(ptr, acquire(8 * MIB + 1), b));
     release(b, 2);
-    cr_expect(eq(sz, b->dirty_bytes, 8 * MIB - 4096), "a shorter use leaves the rest as it was");
+    cr_expect(eq(u32, b->tail_bytes, 1 * MIB - 4096), "a shorter use leaves the rest as it was");
 }
 
-/* ---- drain ---- */
-
-Test(pool, a_drain_of_everything_empties_all_classes) {
-    struct block *a = fill(8 * MIB);
-    struct block *b = fill(1 * MIB);
-    struct block *c = fill(8 * MIB);
-    struct block *d = fill(64 * MIB);
-    release(d, 10);
-    release(a, 20);
-    release(b, 30);
-    release(c, 40);
-    cr_expect(eq(sz, pool_drain(&pool, SIZE_MAX), 81 * MIB));
-    cr_expect(eq(sz, fake.drains, 4));
-    cr_expect(eq(sz, pool_idle_bytes(&pool), 0));
+Test(pool, a_block_that_lent_pages_is_no_hit) {
+    struct block *lender = idle_since(8 * MIB, 1);
+    (void)borrow(2 * MIB);
+    cr_assert(eq(u32, lender->granules, 3));
+    cr_expect(eq(ptr, acquire(8 * MIB), NULL));
+    cr_expect(eq(ptr, acquire(7 * MIB), NULL), "four granules too");
 }
 
-Test(pool, a_drain_takes_only_as_many_blocks_as_were_asked_for) {
-    struct block *a = fill(8 * MIB);
-    struct block *b = fill(1 * MIB);
-    struct block *c = fill(8 * MIB);
-    release(b, 1);
-    release(c, 2);
-    release(a, 3);
-    cr_expect(eq(sz, pool_drain(&pool, 1), 1 * MIB));
-    cr_expect(eq(ptr, (void *)(uintptr_t)fake.drained[0], b));
-    cr_expect(eq(sz, pool_drain(&pool, 8 * MIB), 8 * MIB));
-    cr_expect(eq(ptr, (void *)(uintptr_t)fake.drained[1], c));
-    cr_expect(eq(sz, pool_drain(&pool, 8 * MIB + 1), 8 * MIB), "there is no more");
-    cr_expect(eq(sz, pool_drain(&pool, 1), 0));
-    cr_expect(eq(sz, fake.drains, 3));
+Test(pool, a_fill_with_fresh_pages_takes_no_block_that_holds_any) {
+    struct block *whole = idle_since(8 * MIB, 1);
+    cr_expect(not(eq(ptr, fill(8 * MIB), whole)));
+    struct block *lender = idle_since(9 * MIB, 2);
+    (void)borrow(2 * MIB);
+    cr_expect(not(eq(ptr, fill(9 * MIB), lender)));
 }
 
-Test(pool, keeps_the_newest_blocks_up_to_what_it_is_told) {
-    struct block *old = fill(8 * MIB);
-    struct block *new = fill(1 * MIB);
-    release(old, 1);
-    release(new, 2);
-    cr_expect(eq(sz, pool_keep(&pool, 9 * MIB), 0), "no more is idle than may be");
-    cr_expect(eq(sz, pool_keep(&pool, 9 * MIB - 1), 8 * MIB));
-    cr_expect(eq(int, block_state(new), BLOCK_IDLE));
-    cr_expect(eq(sz, pool_idle_bytes(&pool), 1 * MIB));
+Test(pool, makes_idle_blocks_before_anybody_asks) {
+    start_with_memory();
+    cr_expect(pool_prefault(&pool, 8 * MIB, 5));
+    cr_expect(pool_prefault(&pool, 8 * MIB, 6), "another one");
+    expect_gauges(0, 16 * MIB, 0);
+    cr_expect(eq(u64, pool.buckets[56].oldest->freed_ms, 5));
+    cr_expect(eq(sz, figure(&pool.stats.prefaulted_bytes), 16 * MIB));
+    cr_expect(not(eq(ptr, acquire(8 * MIB), NULL)));
 }
 
-Test(pool, a_drain_of_nothing_does_nothing) {
-    release(fill(8 * MIB), 1);
-    cr_expect(eq(sz, pool_drain(&pool, 0), 0));
-    cr_expect(eq(sz, fake.drains, 0));
+Test(pool, that_is_refused_makes_no_idle_block) {
+    fake.refuse_fill = 1;
+    cr_expect(not(pool_prefault(&pool, 8 * MIB, 5)));
+    expect_gauges(0, 0, 0);
+    cr_expect(eq(int, block_state(pool.buckets[56].empty), BLOCK_EMPTY));
 }
 
-Test(pool, a_drain_leaves_live_blocks_alone) {
-    struct block *live = fill(8 * MIB);
-    release(fill(8 * MIB), 1);
-    cr_expect(eq(sz, pool_drain(&pool, SIZE_MAX), 8 * MIB));
-    cr_expect(eq(int, block_state(live), BLOCK_LIVE));
-    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), 8 * MIB));
-}
-
-Test(pool, a_drained_block_is_no_hit_but_the_first_to_be_filled) {
-    struct block *b = fill(8 * MIB);
-    char *address = b->address;
-    release(b, 1);
-    cr_assert(eq(sz, pool_drain(&pool, SIZE_MAX), 8 * MIB));
-    cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), NULL));
-    cr_expect(eq(ptr, fill(8 * MIB), b));
-    cr_expect(eq(ptr, b->address, address));
-    cr_expect(not(eq(ptr, fill(8 * MIB), b)), "and then come new ones");
+Test(pool, a_fill_takes_the_address_that_still_holds_a_part) {
+    struct block *lender = idle_since(8 * MIB, 1);
+    struct block *borrower = borrow(2 * MIB);
+    cr_assert(eq(ptr, borrow(8 * MIB), lender));
+    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), 10 * MIB));
+    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), 10 * MIB));
+    cr_expect(eq(int, block_state(borrower), BLOCK_LIVE));
 }
 
 /* ---- discard ---- */
@@ -280,7 +208,7 @@ Test(pool, a_discarded_block_gives_its_memory_back_at_once) {
     cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), 8 * MIB), "the other one's");
     cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), 0));
     cr_expect(eq(sz, gauge_current(&pool.stats.requested_bytes), 0));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), other));
+    cr_expect(eq(ptr, acquire(8 * MIB), other));
     cr_expect(eq(ptr, fill(8 * MIB), b), "its address is used again");
 }
 
@@ -289,7 +217,7 @@ Test(pool, only_a_live_block_can_be_discarded) {
     release(b, 1);
     cr_expect(not(pool_discard(&pool, b)));
     cr_expect(eq(int, block_state(b), BLOCK_IDLE));
-    cr_assert(eq(sz, pool_drain(&pool, SIZE_MAX), 8 * MIB));
+    cr_assert(eq(sz, drain_all(), 8 * MIB));
     cr_expect(not(pool_discard(&pool, b)));
     cr_expect(eq(sz, fake.drains, 1));
 }
@@ -299,7 +227,7 @@ Test(pool, only_a_live_block_can_be_discarded) {
 Test(pool, a_refused_fill_says_why_and_keeps_the_address_for_the_next) {
     enum fill_result result = FILL_OK;
     fake.refuse_fill = 1;
-    cr_expect(eq(ptr, pool_fill(&pool, 8 * MIB, &result), NULL));
+    cr_expect(eq(ptr, pool_fill(&pool, 8 * MIB, PAGES_FRESH, &result), NULL));
     cr_expect(eq(int, result, FILL_REFUSED));
     struct block *kept = pool.buckets[56].empty;
     cr_assert(not(eq(ptr, kept, NULL)));
@@ -310,7 +238,7 @@ Test(pool, a_refused_fill_says_why_and_keeps_the_address_for_the_next) {
 Test(pool, a_refused_fill_changes_no_figure) {
     enum fill_result result = FILL_OK;
     fake.refuse_fill = 1;
-    cr_assert(eq(ptr, pool_fill(&pool, 8 * MIB, &result), NULL));
+    cr_assert(eq(ptr, pool_fill(&pool, 8 * MIB, PAGES_FRESH, &result), NULL));
     cr_expect(eq(sz, figure(&pool.stats.reserved_bytes.allocated), 0));
     cr_expect(eq(sz, figure(&pool.stats.allocated_bytes.allocated), 0));
     cr_expect(eq(sz, figure(&pool.stats.requested_bytes.allocated), 0));
@@ -322,7 +250,7 @@ Test(pool, many_refused_fills_use_up_one_record) {
     fake.refuse_all_fills = true;
     fake.refusal = FILL_NO_ADDRESS;
     for (int i = 0; i < 10; i++) {
-        cr_assert(eq(ptr, pool_fill(&pool, 8 * MIB, &result), NULL));
+        cr_assert(eq(ptr, pool_fill(&pool, 8 * MIB, PAGES_FRESH, &result), NULL));
         cr_assert(eq(int, result, FILL_NO_ADDRESS));
     }
     cr_assert(not(eq(ptr, pool.buckets[56].empty, NULL)));
@@ -332,7 +260,7 @@ Test(pool, many_refused_fills_use_up_one_record) {
 Test(pool, without_memory_for_records_a_fill_is_refused) {
     enum fill_result result = FILL_OK;
     inject_failures(CALL_MMAP, 1, 1);
-    cr_expect(eq(ptr, pool_fill(&pool, 8 * MIB, &result), NULL));
+    cr_expect(eq(ptr, pool_fill(&pool, 8 * MIB, PAGES_FRESH, &result), NULL));
     cr_expect(eq(int, result, FILL_REFUSED));
     inject_nothing();
     cr_expect(eq(sz, fake.fills, 0));
@@ -340,14 +268,6 @@ Test(pool, without_memory_for_records_a_fill_is_refused) {
 }
 
 /* ---- figures ---- */
-
-static void expect_gauges(size_t allocated, size_t reserved, size_t requested) {
-    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), allocated));
-    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), reserved));
-    cr_expect(eq(sz, gauge_current(&pool.stats.requested_bytes), requested));
-    cr_expect(eq(sz, pool_idle_bytes(&pool), reserved - allocated));
-    expect_valid();
-}
 
 Test(pool, the_gauges_hold_after_each_step_of_a_life) {
     expect_gauges(0, 0, 0);
@@ -357,16 +277,16 @@ Test(pool, the_gauges_hold_after_each_step_of_a_life) {
     expect_gauges(17 * MIB, 17 * MIB, 17 * MIB - 1);
     release(b, 1);
     expect_gauges(8 * MIB, 17 * MIB, 8 * MIB - 1);
-    cr_assert(eq(ptr, pool_acquire(&pool, 8 * MIB), b));
+    cr_assert(eq(ptr, acquire(8 * MIB), b));
     expect_gauges(17 * MIB, 17 * MIB, 16 * MIB - 1);
-    cr_assert(pool_resize(&pool, b, 9 * MIB - 5));
+    cr_assert(resize_in_place(&pool, b, 9 * MIB - 5));
     expect_gauges(17 * MIB, 17 * MIB, 17 * MIB - 6);
     release(a, 2);
     release(b, 3);
     expect_gauges(0, 17 * MIB, 0);
-    cr_assert(eq(sz, pool_drain(&pool, 1), 8 * MIB));
+    cr_assert(eq(sz, reclaim_beyond(&pool, 9 * MIB, &pool.stats.capped_bytes), 8 * MIB));
     expect_gauges(0, 9 * MIB, 0);
-    cr_assert(eq(sz, pool_drain(&pool, 1), 9 * MIB));
+    cr_assert(eq(sz, drain_all(), 9 * MIB));
     expect_gauges(0, 0, 0);
     cr_expect(eq(sz, figure(&pool.stats.reserved_bytes.peak), 17 * MIB));
     cr_expect(eq(sz, figure(&pool.stats.allocated_bytes.peak), 17 * MIB));
@@ -375,24 +295,16 @@ Test(pool, the_gauges_hold_after_each_step_of_a_life) {
 Test(pool, hits_and_misses_are_counted_for_the_class_that_was_asked_for) {
     struct block *b = fill(8 * MIB);
     release(b, 1);
-    cr_assert(eq(ptr, pool_acquire(&pool, 8 * MIB), b));
+    cr_assert(eq(ptr, acquire(8 * MIB), b));
     cr_expect(eq(sz, figure(&pool.buckets[56].misses), 1));
     cr_expect(eq(sz, figure(&pool.buckets[56].hits), 1));
     cr_expect(eq(sz, figure(&pool.stats.missed_bytes), 8 * MIB));
 }
 
-Test(pool, released_blocks_and_their_bytes_are_counted) {
-    release(fill(8 * MIB), 1);
-    release(fill(1 * MIB), 2);
-    cr_assert(eq(sz, pool_drain(&pool, SIZE_MAX), 9 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.released_blocks), 2));
-    cr_expect(eq(sz, figure(&pool.stats.released_bytes), 9 * MIB));
-}
-
 Test(pool, failures_and_retries_are_counted_when_told) {
-    pool_count(&pool, &pool.stats.failures);
-    pool_count(&pool, &pool.stats.oom_retries);
-    pool_count(&pool, &pool.stats.oom_retries);
+    pool_add(&pool, &pool.stats.failures, 1);
+    pool_add(&pool, &pool.stats.oom_retries, 1);
+    pool_add(&pool, &pool.stats.oom_retries, 1);
     cr_expect(eq(sz, figure(&pool.stats.failures), 1));
     cr_expect(eq(sz, figure(&pool.stats.oom_retries), 2));
 }
@@ -421,16 +333,14 @@ static struct block *dirty(size_t bytes) {
 }
 
 Test(pool_zero, leaves_a_fresh_block_untouched) {
-    struct block *b = fill(64 * MIB);
-    pool_zero(&pool, b);
+    (void)zeroed(64 * MIB);
     cr_expect(eq(sz, fake.clears, 0));
     cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 0));
 }
 
 Test(pool_zero, writes_zeros_into_a_warm_block) {
     struct block *b = dirty(8 * MIB);
-    cr_assert(eq(ptr, pool_acquire(&pool, 8 * MIB), b));
-    pool_zero(&pool, b);
+    cr_assert(eq(ptr, zeroed(8 * MIB), b));
     cr_expect(is_all(b->address, 8 * MIB, 0));
     cr_expect(eq(sz, fake.clears, 0));
     cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 8 * MIB));
@@ -451,18 +361,15 @@ static bool ends_are_zero(const struct block *b, size_t bytes) {
 
 Test(pool_zero, takes_fresh_pages_from_512_mib_on) {
     struct block *b = dirty_at_its_ends(512 * MIB);
-    cr_assert(eq(ptr, pool_acquire(&pool, 512 * MIB), b));
-    pool_zero(&pool, b);
+    cr_assert(eq(ptr, zeroed(512 * MIB), b));
     cr_expect(eq(sz, fake.clears, 1));
-    cr_expect(eq(sz, fake.cleared_bytes, 512 * MIB));
-    cr_expect(eq(sz, b->dirty_bytes, 0));
+    cr_expect(eq(sz, fake.cleared_to, 512 * MIB));
     cr_expect(ends_are_zero(b, 512 * MIB));
 }
 
 Test(pool_zero, writes_a_page_less_than_512_mib) {
     struct block *b = dirty_at_its_ends(512 * MIB);
-    cr_assert(eq(ptr, pool_acquire(&pool, 512 * MIB - PAGE), b));
-    pool_zero(&pool, b);
+    cr_assert(eq(ptr, zeroed(512 * MIB - PAGE), b));
     cr_expect(eq(sz, fake.clears, 0));
     cr_expect(eq(chr, b->address[0], 0));
     cr_expect(eq(chr, b->address[512 * MIB - 1], 7), "what nobody asked for stays");
@@ -470,45 +377,39 @@ Test(pool_zero, writes_a_page_less_than_512_mib) {
 
 Test(pool_zero, clears_all_that_is_dirty_also_where_less_was_asked_for) {
     struct block *b = dirty_at_its_ends(640 * MIB);
-    cr_assert(eq(ptr, pool_acquire(&pool, 576 * MIB + 1), b));
-    pool_zero(&pool, b);
-    cr_expect(eq(sz, fake.cleared_bytes, 640 * MIB));
+    cr_assert(eq(ptr, zeroed(576 * MIB + 1), b));
+    cr_expect(eq(sz, fake.cleared_to, 640 * MIB));
     cr_expect(ends_are_zero(b, 640 * MIB));
 }
 
 Test(pool_zero, writes_zeros_where_the_system_refuses_fresh_pages) {
     struct block *b = dirty_at_its_ends(512 * MIB);
     fake.refuse_clear = true;
-    cr_assert(eq(ptr, pool_acquire(&pool, 512 * MIB), b));
-    pool_zero(&pool, b);
+    cr_assert(eq(ptr, zeroed(512 * MIB), b));
     cr_expect(ends_are_zero(b, 512 * MIB));
-    cr_expect(eq(sz, b->dirty_bytes, 512 * MIB), "nobody knows what the program writes next");
+    cr_expect(eq(sz, block_held_end(b), 512 * MIB), "nobody knows what the program writes next");
 }
 
 Test(pool_zero, writes_only_as_far_as_the_block_is_dirty) {
-    struct block *b = dirty(7 * MIB + 516 * KIB);
-    cr_assert(eq(ptr, pool_acquire(&pool, 8 * MIB), b));
-    pool_zero(&pool, b);
-    cr_expect(is_all(b->address, 8 * MIB, 0));
-    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 7 * MIB + 516 * KIB));
+    struct block *b = dirty(8 * MIB + 516 * KIB);
+    cr_assert(eq(ptr, zeroed(9 * MIB), b));
+    cr_expect(is_all(b->address, 9 * MIB, 0));
+    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 8 * MIB + 516 * KIB));
 }
 
 Test(pool_zero, of_a_shorter_request_and_then_a_longer_one_makes_all_of_both_zero) {
     struct block *b = dirty(8 * MIB);
-    cr_assert(eq(ptr, pool_acquire(&pool, 7 * MIB + 512 * KIB + 1), b));
-    pool_zero(&pool, b);
+    cr_assert(eq(ptr, zeroed(7 * MIB + 512 * KIB + 1), b));
     memset(b->address, 9, 7 * MIB + 512 * KIB + 1);
     release(b, 2);
-    cr_assert(eq(ptr, pool_acquire(&pool, 8 * MIB), b));
-    pool_zero(&pool, b);
+    cr_assert(eq(ptr, zeroed(8 * MIB), b));
     cr_expect(is_all(b->address, 8 * MIB, 0), "the sevens behind the nines too");
 }
 
 Test(pool_zero, of_a_drained_block_has_nothing_to_do) {
     struct block *b = dirty(8 * MIB);
-    cr_assert(eq(sz, pool_drain(&pool, SIZE_MAX), 8 * MIB));
-    cr_assert(eq(ptr, fill(8 * MIB), b));
-    pool_zero(&pool, b);
+    cr_assert(eq(sz, drain_all(), 8 * MIB));
+    cr_assert(eq(ptr, zeroed(8 * MIB), b));
     cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 0));
     cr_expect(is_all(b->address, 8 * MIB, 0));
 }
@@ -516,16 +417,38 @@ Test(pool_zero, of_a_drained_block_has_nothing_to_do) {
 Test(pool_zero, of_a_block_that_could_not_be_drained_writes_zeros) {
     struct block *b = dirty(8 * MIB);
     fake.refuse_drain = true;
-    cr_assert(eq(sz, pool_drain(&pool, SIZE_MAX), 8 * MIB));
-    cr_assert(eq(ptr, fill(8 * MIB), b));
-    pool_zero(&pool, b);
+    cr_assert(eq(sz, drain_all(), 0));
+    cr_assert(eq(ptr, zeroed(8 * MIB), b));
     cr_expect(is_all(b->address, 8 * MIB, 0));
+}
+
+Test(pool_zero, of_borrowed_pages_writes_zeros) {
+    (void)dirty(8 * MIB);
+    struct block *b = zeroed(6 * MIB);
+    cr_assert(eq(sz, fake.granules, 3));
+    cr_expect(is_all(b->address, 6 * MIB, 0));
+    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 6 * MIB));
+}
+
+Test(pool_zero, of_fresh_pages_behind_borrowed_ones_writes_the_borrowed_only) {
+    (void)dirty(2 * MIB);
+    struct block *b = zeroed(8 * MIB);
+    cr_expect(is_all(b->address, 8 * MIB, 0));
+    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 2 * MIB));
+}
+
+Test(pool_zero, of_what_is_exchanged_holds_no_more_than_what_was_asked_for) {
+    struct block *b = dirty_at_its_ends(640 * MIB);
+    cr_assert(eq(ptr, zeroed(576 * MIB + 1), b));
+    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), 578 * MIB));
+    expect_valid();
+    release(b, 2);
+    cr_expect(eq(sz, pool_idle_bytes(&pool), 578 * MIB));
 }
 
 Test(pool_zero, clears_whole_pages_where_the_request_ends_inside_one) {
     struct block *b = dirty(8 * MIB);
-    cr_assert(eq(ptr, pool_acquire(&pool, 8 * MIB - 1), b));
-    pool_zero(&pool, b);
+    cr_assert(eq(ptr, zeroed(8 * MIB - 1), b));
     cr_expect(is_all(b->address, 8 * MIB, 0), "usable to the end of the page");
 }
 
@@ -546,7 +469,7 @@ Test(pool_fork, marks_idle_blocks_and_takes_the_marks_off_in_the_parent) {
     pool_after_fork_in_parent(&pool);
     cr_expect(eq(sz, fake.unmarks, 2));
     cr_expect(not(a->wiped_on_fork || b->wiped_on_fork));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), a));
+    cr_expect(eq(ptr, acquire(8 * MIB), a));
     expect_valid();
 }
 
@@ -558,7 +481,7 @@ Test(pool_fork, a_block_that_could_not_be_marked_is_not_unmarked) {
     pool_before_fork(&pool);
     cr_expect(not(a->wiped_on_fork));
     pool_after_fork_in_parent(&pool);
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), a), "it is as good as before");
+    cr_expect(eq(ptr, acquire(8 * MIB), a), "it is as good as before");
     expect_valid();
 }
 
@@ -571,8 +494,8 @@ Test(pool_fork, a_block_that_keeps_its_mark_is_never_handed_out_by_the_parent) {
     pool_after_fork_in_parent(&pool);
     fake.refuse_unmark = false;
     release(other, 2);
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), other));
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), NULL));
+    cr_expect(eq(ptr, acquire(8 * MIB), other));
+    cr_expect(eq(ptr, acquire(8 * MIB), NULL));
 }
 
 Test(pool_fork, a_block_that_keeps_its_mark_is_no_idle_memory_any_more) {
@@ -599,7 +522,7 @@ Test(pool_fork, a_child_keeps_live_blocks_and_empties_idle_ones) {
     cr_expect(eq(int, block_state(idle), BLOCK_EMPTY));
     cr_expect(eq(sz, fake.unmarks, 1), "the child's own children must not lose it");
     cr_expect(eq(sz, fake.drains, 0), "it is zero already");
-    cr_expect(eq(sz, idle->dirty_bytes, 0));
+    cr_expect(eq(sz, block_held_end(idle), 0));
     expect_gauges(8 * MIB, 8 * MIB, 8 * MIB - 1);
     cr_expect(eq(ptr, fill(8 * MIB), idle));
 }
@@ -607,8 +530,8 @@ Test(pool_fork, a_child_keeps_live_blocks_and_empties_idle_ones) {
 Test(pool_fork, a_child_begins_with_figures_of_its_own) {
     struct block *live = fill(8 * MIB);
     release(fill(8 * MIB), 1);
-    cr_assert(eq(sz, pool_drain(&pool, SIZE_MAX), 8 * MIB));
-    pool_count(&pool, &pool.stats.failures);
+    cr_assert(eq(sz, drain_all(), 8 * MIB));
+    pool_add(&pool, &pool.stats.failures, 1);
     pool_before_fork(&pool);
     pool_after_fork_in_child(&pool);
     pool_adopt(&pool, live);
@@ -654,7 +577,7 @@ Test(pool_fork, a_block_that_keeps_its_mark_is_never_handed_out_by_the_child) {
     pool_after_fork_in_child(&pool);
     pool_adopt(&pool, marked);
     expect_gauges(0, 0, 0);
-    cr_expect(eq(ptr, pool_acquire(&pool, 8 * MIB), NULL));
+    cr_expect(eq(ptr, acquire(8 * MIB), NULL));
     cr_expect(not(eq(ptr, fill(8 * MIB), marked)), "its own children would lose what it holds");
 }
 
@@ -671,8 +594,7 @@ Test(pool_fork, what_a_child_inherits_is_neither_hit_nor_miss) {
 /* ---- long random lives, beside a model ---- */
 
 enum {
-    MODEL_BLOCKS = 40,
-    MODEL_STEPS = 30000
+    MODEL_BLOCKS = 40
 };
 
 /* What the program holds: the block, how much of it, and the byte that it wrote everywhere. */
@@ -684,13 +606,14 @@ static struct held {
 
 static unsigned seed = 12345;
 static char next_value = 1;
+static size_t largest;
 
 static size_t chance(size_t n) {
     return (size_t)rand_r(&seed) % n;
 }
 
 static size_t any_size(void) {
-    return 1 + chance(96 * KIB);
+    return 1 + chance(largest);
 }
 
 static void write_value(struct held *h) {
@@ -701,27 +624,40 @@ static void write_value(struct held *h) {
 
 static void model_acquire(struct held *h) {
     h->bytes = any_size();
-    h->b = pool_acquire(&pool, h->bytes);
+    enum pool_pages pages = chance(3) == 0 ? PAGES_ZERO : PAGES_ANY;
+    h->b = pool_acquire(&pool, h->bytes, pages);
     enum fill_result result = FILL_OK;
-    if (h->b == NULL && (h->b = pool_fill(&pool, h->bytes, &result)) == NULL) {
+    if (h->b == NULL && (h->b = pool_fill(&pool, h->bytes, pages, &result)) == NULL) {
         cr_assert(eq(int, result, FILL_REFUSED));
         return;
     }
     cr_assert(eq(sz, h->b->requested_bytes, h->bytes));
-    if (chance(3) == 0) {
-        pool_zero(&pool, h->b);
+    if (pages == PAGES_ZERO) {
         cr_assert(is_all(h->b->address, block_usable_bytes(h->b), 0));
     }
     write_value(h);
 }
 
+/* As realloc does it. */
+static void model_resize(struct held *h, uint64_t now_ms) {
+    size_t bytes = any_size();
+    enum fill_result result = FILL_OK;
+    if (resize_in_place(&pool, h->b, bytes)) {
+        resize_shed(&pool, h->b, now_ms);
+    } else {
+        struct block *b = resize_by_moving(&pool, h->b, bytes, &result);
+        bytes = b != NULL ? bytes : h->bytes;
+        h->b = b != NULL ? b : h->b;
+    }
+    cr_assert(is_all(h->b->address, size_min(bytes, h->bytes), h->value));
+    h->bytes = bytes;
+    write_value(h);
+}
+
 static void model_use(struct held *h, uint64_t now_ms) {
     cr_assert(is_all(h->b->address, h->bytes, h->value), "somebody else wrote into a live block");
-    size_t bytes = any_size();
-    if (chance(3) == 0 && pool_resize(&pool, h->b, bytes)) {
-        cr_assert(is_all(h->b->address, size_min(bytes, h->bytes), h->value));
-        h->bytes = bytes;
-        write_value(h);
+    if (chance(3) == 0) {
+        model_resize(h, now_ms);
         return;
     }
     if (chance(10) == 0) {
@@ -737,7 +673,7 @@ static void expect_model_totals(void) {
     size_t live = 0;
     size_t requested = 0;
     for (int i = 0; i < MODEL_BLOCKS; i++) {
-        live += held[i].b != NULL ? block_bytes(held[i].b) : 0;
+        live += held[i].b != NULL ? extent_bytes(block_held(held[i].b)) : 0;
         requested += held[i].b != NULL ? held[i].bytes : 0;
     }
     cr_assert(eq(sz, gauge_current(&pool.stats.allocated_bytes), live));
@@ -745,14 +681,31 @@ static void expect_model_totals(void) {
     cr_assert(pool_is_valid(&pool));
 }
 
+static void model_reclaim(uint64_t now_ms) {
+    switch (chance(3)) {
+    case 0: {
+        size_t idle = chance(8 * largest);
+        (void)reclaim_beyond(&pool, idle, &pool.stats.capped_bytes);
+        cr_assert(fake.refuse_drain || pool_idle_bytes(&pool) <= idle);
+        return;
+    }
+    case 1:
+        (void)reclaim_aged(&pool, now_ms - size_min(now_ms, 100), 0, &pool.stats.aged_bytes);
+        return;
+    default: (void)reclaim_promises(&pool, now_ms); return;
+    }
+}
+
 static void model_step(uint64_t now_ms) {
+    static const enum move_result REFUSALS[] = {MOVE_CANNOT, MOVE_REFUSED, MOVE_LOST};
     fake.refuse_fill = chance(10) == 0 ? fake.fills + 1 : 0;
     fake.refuse_drain = chance(10) == 0;
+    fake.refuse_clear = chance(10) == 0;
+    fake.refuse_granule = chance(4) == 0 ? fake.granules + 1 + chance(4) : 0;
+    fake.move_refusal = REFUSALS[chance(3)];
     struct held *h = &held[chance(MODEL_BLOCKS)];
     if (chance(50) == 0) {
-        size_t idle = pool_idle_bytes(&pool);
-        size_t asked = chance(1 * MIB);
-        cr_assert(ge(sz, pool_drain(&pool, asked), size_min(asked, idle)));
+        model_reclaim(now_ms);
     } else if (h->b == NULL) {
         model_acquire(h);
     } else {
@@ -760,13 +713,22 @@ static void model_step(uint64_t now_ms) {
     }
 }
 
-Test(pool_model, no_two_owners_share_a_byte_over_thirty_thousand_random_steps) {
+static void live_for(size_t steps, size_t largest_bytes) {
+    largest = largest_bytes;
     start_with_memory();
-    for (uint64_t step = 0; step < MODEL_STEPS; step++) {
+    for (uint64_t step = 0; step < steps; step++) {
         model_step(step);
-        if (step % 16 == 0) {
-            expect_model_totals();
-        }
+        expect_model_totals();
     }
-    expect_model_totals();
+}
+
+Test(pool_model, no_two_owners_share_a_byte_over_thirty_thousand_random_steps) {
+    live_for(30000, 96 * KIB);
+}
+
+Test(pool_model, no_two_owners_share_a_byte_where_pages_are_lent_and_refused) {
+    live_for(1500, 12 * MIB);
+    cr_expect(gt(sz, figure(&pool.stats.recycled_blocks), 10));
+    cr_expect(gt(sz, figure(&pool.stats.moved_blocks), 10));
+    cr_expect(gt(sz, figure(&pool.stats.lost_blocks), 10));
 }

@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,6 +21,7 @@ enum {
 /* What the program holds, and the byte that it wrote everywhere. NULL: the request was refused. */
 struct slot {
     struct block *b;
+    size_t bytes;
     char value;
 };
 
@@ -29,11 +31,12 @@ struct day {
     bool failed;
 };
 
-static const struct host_config CONFIG = {.addresses = 256 * MIB,
-                                          .cache_max = 12 * MIB,
-                                          .memory_limit = 1 * GIB,
-                                          .mappings_limit = 40,
-                                          .thp = THP_AUTO};
+static const struct host_config CONFIG = {
+    .addresses = 256 * MIB,
+    .retention = {.cache_max = 12 * MIB, .memory_limit = 1 * GIB, .decay_ms = 10000},
+    .mappings_limit = 40,
+    .thp = THP_AUTO,
+    .recycle = true};
 
 /* Also in forked children, where Criterion's own words are not to be used. */
 static void check(struct day *d, bool holds, const char *what) {
@@ -57,15 +60,15 @@ static void check_contents(struct day *d) {
 static void acquire(struct day *d, int slot, size_t bytes, bool zeroed) {
     enum fill_result result = FILL_OK;
     struct slot *s = &d->slots[slot];
-    s->b = host_acquire(&d->host, bytes, &result);
+    s->b = host_acquire(&d->host, bytes, zeroed ? PAGES_ZERO : PAGES_ANY, &result);
     if (s->b == NULL) {
         check(d, result == FILL_REFUSED, "a refusal is told as one");
         return;
     }
     if (zeroed) {
-        pool_zero(s->b->home, s->b);
         check(d, is_all(s->b->address, bytes, 0), "zeroed memory is zero");
     }
+    s->bytes = bytes;
     s->value = (char)(slot + 1);
     memset(s->b->address, s->value, bytes);
     check_contents(d);
@@ -105,6 +108,44 @@ static void fork_once(struct day *d) {
     check_contents(d);
 }
 
+/* As realloc does it. The program writes into what is new. */
+static void resize(struct day *d, int slot, size_t bytes) {
+    struct slot *s = &d->slots[slot];
+    struct block *b = s->b != NULL ? host_resize(&d->host, s->b, bytes, 1) : NULL;
+    if (b != NULL) {
+        check(d, b->requested_bytes == bytes, "a block serves what it was asked for");
+        size_t kept = size_min(bytes, s->bytes);
+        check(d, is_all(b->address, kept, s->value), "contents come along");
+        memset(b->address, s->value, bytes);
+        s->b = b;
+        s->bytes = bytes;
+    }
+    check_contents(d);
+}
+
+/* Pages are lent, whole blocks and parts of them, and come and go with the data of realloc. */
+static void live_by_lending(struct day *d) {
+    d->host.retention.cache_max = 64 * MIB;
+    acquire(d, 0, 9 * MIB, false);
+    acquire(d, 1, 16 * MIB, false);
+    release(d, 0);
+    acquire(d, 2, 6 * MIB, true);
+    release(d, 1);
+    acquire(d, 3, 12 * MIB, false);
+    acquire(d, 4, 9 * MIB, true);
+    resize(d, 2, 20 * MIB);
+    resize(d, 3, 3 * MIB);
+    acquire(d, 0, 8 * MIB, true);
+    resize(d, 4, 18 * MIB);
+    fork_once(d);
+    resize(d, 2, 1 * MIB);
+    release(d, 4);
+    acquire(d, 5, 24 * MIB, true);
+    (void)host_tick(&d->host, 20000, PRESSURE_NONE);
+    acquire(d, 1, 16 * MIB, true);
+    check_contents(d);
+}
+
 /* Gaps, whole granules, hits, misses, the cap, large zeroing, a fork, and blocks filled again. */
 static void live_through(struct day *d) {
     acquire(d, 0, 5 * MIB, true);
@@ -118,12 +159,12 @@ static void live_through(struct day *d) {
     fork_once(d);
     release(d, 2);
     acquire(d, 2, 36 * MIB, true);
-    d->host.cache_max = 64 * MIB;
+    d->host.retention.cache_max = 64 * MIB;
     release(d, 2);
     acquire(d, 2, 36 * MIB, true);
     acquire(d, 4, 4 * MIB, true);
     release(d, 0);
-    (void)host_drain(&d->host);
+    (void)host_drain(&d->host, HOST_TRIMMED);
     acquire(d, 5, 5 * MIB, true);
     host_arena_shrink(&d->host.arena, 100 * MIB);
     check_contents(d);
@@ -134,7 +175,7 @@ static void recover(struct day *d) {
     for (int i = 0; i < SLOTS; i++) {
         release(d, i);
     }
-    (void)host_drain(&d->host);
+    (void)host_drain(&d->host, HOST_TRIMMED);
     acquire(d, 0, 5 * MIB, true);
     acquire(d, 1, 4 * MIB, true);
     acquire(d, 2, 36 * MIB, true);
@@ -150,14 +191,20 @@ static void end(struct day *d) {
     (void)munmap((void *)d->host.arena.map, d->host.arena.bytes / GRANULE * sizeof(void *));
 }
 
+static void (*life)(struct day *d) = live_through;
+static enum hole hole;
+static int error;
+
 /* A day on which `count` calls of a kind are refused from the n-th on. How many such calls came? */
 static size_t day_with(enum call call, size_t n, size_t count) {
     static struct day d;
     memset(&d, 0, sizeof d);
     inject_nothing();
     cr_assert(host_start(&d.host, &CONFIG));
+    inject.mremap_hole = hole;
+    inject.error = error;
     inject_failures(call, n, count);
-    live_through(&d);
+    life(&d);
     size_t calls = inject.calls[call];
     inject_nothing();
     recover(&d);
@@ -204,6 +251,89 @@ Test(refusals, of_munmap_lose_addresses_only) {
 
 Test(refusals, of_names_for_mappings_do_not_matter) {
     refuse_at_every_point(CALL_PRCTL, SIZE_MAX);
+}
+
+static void lend_and_refuse(enum call call, size_t count, enum hole what_is_left) {
+    life = live_by_lending;
+    hole = what_is_left;
+    refuse_at_every_point(call, count);
+}
+
+Test(refusals, of_one_mmap_cost_nothing_where_pages_are_lent) {
+    lend_and_refuse(CALL_MMAP, 1, HOLE_NONE);
+}
+
+Test(refusals, of_all_mmaps_from_anywhere_on_are_survived_where_pages_are_lent) {
+    lend_and_refuse(CALL_MMAP, SIZE_MAX, HOLE_NONE);
+}
+
+Test(refusals, of_one_mprotect_cost_nothing_where_pages_are_lent) {
+    lend_and_refuse(CALL_MPROTECT, 1, HOLE_NONE);
+}
+
+Test(refusals, of_all_mprotects_from_anywhere_on_are_survived_where_pages_are_lent) {
+    lend_and_refuse(CALL_MPROTECT, SIZE_MAX, HOLE_NONE);
+}
+
+Test(refusals, of_one_madvise_cost_nothing_where_pages_are_lent) {
+    lend_and_refuse(CALL_MADVISE, 1, HOLE_NONE);
+}
+
+Test(refusals, of_all_madvises_from_anywhere_on_are_survived_where_pages_are_lent) {
+    lend_and_refuse(CALL_MADVISE, SIZE_MAX, HOLE_NONE);
+}
+
+Test(refusals, of_one_mremap_that_unmapped_nothing_cost_nothing) {
+    lend_and_refuse(CALL_MREMAP, 1, HOLE_NONE);
+}
+
+Test(refusals, of_one_mremap_for_its_pages_alone_cost_nothing) {
+    error = EFAULT;
+    lend_and_refuse(CALL_MREMAP, 1, HOLE_LEFT);
+}
+
+Test(refusals, of_all_mremaps_for_their_pages_from_anywhere_on_are_survived) {
+    error = EFAULT;
+    lend_and_refuse(CALL_MREMAP, SIZE_MAX, HOLE_LEFT);
+}
+
+Test(refusals, of_one_mremap_for_its_pages_whose_hole_a_stranger_took_cost_only_addresses) {
+    error = EFAULT;
+    lend_and_refuse(CALL_MREMAP, 1, HOLE_TAKEN);
+}
+
+Test(refusals, of_one_mremap_that_left_a_hole_cost_nothing) {
+    lend_and_refuse(CALL_MREMAP, 1, HOLE_LEFT);
+}
+
+Test(refusals, of_one_mremap_whose_hole_a_stranger_took_cost_nothing_but_addresses) {
+    lend_and_refuse(CALL_MREMAP, 1, HOLE_TAKEN);
+}
+
+Test(refusals, of_all_mremaps_from_anywhere_on_are_survived) {
+    lend_and_refuse(CALL_MREMAP, SIZE_MAX, HOLE_LEFT);
+}
+
+Test(refusals, of_two_mremaps_with_strangers_in_their_holes_are_survived) {
+    lend_and_refuse(CALL_MREMAP, 2, HOLE_TAKEN);
+}
+
+/* A hole that cannot be mapped again is nobody's. */
+Test(refusals, of_mremap_and_what_would_mend_it_are_survived) {
+    static struct day d;
+    for (size_t n = 1; n <= 12; n++) {
+        memset(&d, 0, sizeof d);
+        inject_nothing();
+        cr_assert(host_start(&d.host, &CONFIG));
+        inject.mremap_hole = HOLE_LEFT;
+        inject_failures(CALL_MREMAP, n, SIZE_MAX);
+        inject_failures(CALL_MMAP, 3 + n, 4);
+        live_by_lending(&d);
+        inject_nothing();
+        recover(&d);
+        end(&d);
+        cr_assert(not(d.failed), "from number %zu on", n);
+    }
 }
 
 /* All kinds at once, as where the limit of mappings is reached. */

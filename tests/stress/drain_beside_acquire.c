@@ -14,11 +14,8 @@ static void use_blocks(size_t mark) {
     unsigned seed = (unsigned)mark;
     int rounds = rounds_of(ROUNDS);
     for (int i = 0; i < rounds; i++) {
-        struct block *b = must_acquire(&host, any_size(&seed));
         bool zeroed = chance(&seed, 4) == 0;
-        if (zeroed) {
-            pool_zero(b->home, b);
-        }
+        struct block *b = must_have(&host, any_size(&seed), zeroed ? PAGES_ZERO : PAGES_ANY);
         expect(!zeroed || is_stamped(b, 0), "zeroed memory is zero");
         stamp(b, mark);
         expect(is_stamped(b, mark), "a drain leaves live blocks alone");
@@ -33,8 +30,8 @@ static void *work(void *number) {
         return NULL;
     }
     while (atomic_load(&users) > 0) {
-        (void)host_drain(&host);
-        (void)pool_drain(&host.pools[0], 1);
+        (void)host_drain(&host, HOST_TRIMMED);
+        (void)host_tick(&host, UINT64_MAX - 1, PRESSURE_CLEANUP);
     }
     return NULL;
 }
@@ -42,7 +39,7 @@ static void *work(void *number) {
 int main(void) {
     start_host(&host, SIZE_MAX);
     run_threads(work);
-    (void)host_drain(&host);
+    (void)host_drain(&host, HOST_TRIMMED);
     expect(pool_is_valid(&host.pools[0]), "the pool is valid");
     expect(gauge_current(&host.pools[0].stats.reserved_bytes) == 0, "all memory went back");
     return verdict("drain_beside_acquire");

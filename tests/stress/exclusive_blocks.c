@@ -6,7 +6,7 @@
 
 enum {
     SLOTS = 12,
-    STEPS = 5000
+    STEPS = 2500
 };
 
 static struct host host;
@@ -17,18 +17,17 @@ struct slot {
 };
 
 static void fill_slot(struct slot *s, unsigned *seed) {
-    s->b = must_acquire(&host, any_size(seed));
-    if (chance(seed, 8) == 0) {
-        pool_zero(s->b->home, s->b);
-        expect(is_stamped(s->b, 0), "zeroed memory is zero");
-    }
+    bool zeroed = chance(seed, 8) == 0;
+    s->b = must_have(&host, any_size(seed), zeroed ? PAGES_ZERO : PAGES_ANY);
+    expect(!zeroed || is_stamped(s->b, 0), "zeroed memory is zero");
     stamp(s->b, s->mark);
 }
 
 static void resize_slot(struct slot *s, unsigned *seed) {
-    if (pool_resize(s->b->home, s->b, any_size(seed))) {
-        stamp(s->b, s->mark);
-    }
+    struct block *b = host_resize(&host, s->b, any_size(seed), chance(seed, 100));
+    expect(b != NULL, "there is memory for a resize");
+    s->b = b != NULL ? b : s->b;
+    stamp(s->b, s->mark);
 }
 
 static void step(struct slot *s, unsigned *seed) {
@@ -57,7 +56,7 @@ static void *live(void *number) {
     for (int i = 0; i < steps; i++) {
         step(&slots[chance(&seed, SLOTS)], &seed);
         if (chance(&seed, 500) == 0) {
-            (void)host_drain(&host);
+            (void)host_drain(&host, HOST_TRIMMED);
         }
     }
     for (size_t i = 0; i < SLOTS; i++) {

@@ -58,25 +58,30 @@ static inline size_t any_size(unsigned *seed) {
 }
 
 static inline void start_host(struct host *h, size_t cache_max) {
-    struct host_config config = {.addresses = 16 * GIB,
-                                 .cache_max = cache_max,
-                                 .memory_limit = SIZE_MAX,
-                                 .mappings_limit = 1000,
-                                 .thp = THP_AUTO};
+    struct host_config config = {
+        .addresses = 16 * GIB,
+        .retention = {.cache_max = cache_max, .memory_limit = SIZE_MAX, .decay_ms = NEVER},
+        .mappings_limit = 1000,
+        .thp = THP_AUTO,
+        .recycle = true};
     if (!host_start(h, &config)) {
         (void)printf("Bail out! no addresses\n");
         exit(EXIT_FAILURE);
     }
 }
 
-static inline struct block *must_acquire(struct host *h, size_t bytes) {
+static inline struct block *must_have(struct host *h, size_t bytes, enum pool_pages pages) {
     enum fill_result result = FILL_OK;
-    struct block *b = host_acquire(h, bytes, &result);
+    struct block *b = host_acquire(h, bytes, pages, &result);
     if (b == NULL) {
         (void)printf("Bail out! no memory\n");
         exit(EXIT_FAILURE);
     }
     return b;
+}
+
+static inline struct block *must_acquire(struct host *h, size_t bytes) {
+    return must_have(h, bytes, PAGES_ANY);
 }
 
 /* The owner's mark in the first and the last word of what it asked for. */

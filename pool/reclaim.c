@@ -1,0 +1,153 @@
+#include "pool/reclaim.h"
+
+#include "pool/clock.h"
+
+/* Blocks that are to give memory back, chained by `older`; the last one perhaps not all of it. */
+struct victims {
+    struct block *first;
+    struct block **end;
+    size_t surplus; /* bytes of the last one that may stay */
+};
+
+static void add(struct victims *v, struct block *b) {
+    b->older = NULL;
+    *v->end = b;
+    v->end = &b->older;
+}
+
+static bool is_more_idle(const struct pool *p, size_t than) {
+    return stats_read(&p->idle_bytes) > than;
+}
+
+/* Tails of empty blocks, which are of use to one size only, then the oldest idle ones. */
+static void collect_beyond(struct pool *p, size_t idle_max, struct victims *v) REQUIRES(p->lock) {
+    struct block *b = NULL;
+    for (unsigned c = SIZE_CLASSES; c-- > 0 && is_more_idle(p, idle_max);) {
+        while (is_more_idle(p, idle_max) && (b = stock_pop_lent(p, c)) != NULL) {
+            add(v, b);
+        }
+    }
+    while (is_more_idle(p, idle_max) && (b = stock_oldest(p, 0)) != NULL) {
+        stock_remove(p, b);
+        add(v, b);
+    }
+}
+
+/* Those of a list of empty blocks that have had memory, or the promise of it, since before `before_ms`.
+ * The others keep their order. */
+static void collect_empty(struct pool *p, struct block **list, uint64_t before_ms,
+                          struct victims *v) REQUIRES(p->lock) {
+    while (*list != NULL) {
+        struct block *b = *list;
+        if (!b->committed || b->freed_ms >= before_ms) {
+            list = &b->older;
+            continue;
+        }
+        *list = b->older;
+        block_set_state(b, BLOCK_MOVING);
+        stats_add(&p->idle_bytes, 0 - (size_t)b->tail_bytes);
+        add(v, b);
+    }
+}
+
+static void collect_aged(struct pool *p, uint64_t before_ms, size_t idle_min, struct victims *v)
+    REQUIRES(p->lock) {
+    for (unsigned c = SIZE_CLASSES; c-- > 0 && is_more_idle(p, idle_min);) {
+        struct block *b = NULL;
+        collect_empty(p, &p->buckets[c].lent, before_ms, v);
+        while (is_more_idle(p, idle_min) && (b = p->buckets[c].oldest) != NULL &&
+               b->freed_ms < before_ms) {
+            stock_remove(p, b);
+            add(v, b);
+        }
+    }
+}
+
+/* Files a victim that gave back so many bytes. */
+static size_t file(struct pool *p, struct block *b, size_t bytes, _Atomic size_t *why)
+    EXCLUDES(p->lock) {
+    lock_acquire(&p->lock);
+    stock_file(p, b);
+    stats_add(&p->stats.released_blocks, bytes != 0 && block_state(b) == BLOCK_EMPTY);
+    stats_add(&p->stats.released_bytes, bytes);
+    stats_add(why, bytes);
+    gauge_sub(&p->stats.reserved_bytes, bytes);
+    lock_release(&p->lock);
+    return bytes;
+}
+
+size_t reclaim_block(struct pool *p, struct block *b, size_t moved, _Atomic size_t *why) {
+    size_t held = extent_bytes(block_held(b));
+    if (p->backend->drain(p->backend, b)) {
+        return file(p, b, held - moved, why);
+    }
+    if (moved != 0) {
+        lock_acquire(&p->lock);
+        gauge_add(&p->stats.reserved_bytes, moved);
+        lock_release(&p->lock);
+    }
+    return file(p, b, 0, why);
+}
+
+/* The end of a block goes back; its first granules stay, as many as `keep` bytes make. */
+static size_t trim(struct pool *p, struct block *b, size_t keep, _Atomic size_t *why)
+    EXCLUDES(p->lock) {
+    struct extent left = {.granules = (uint32_t)size_min(b->granules, keep / GRANULE)};
+    if (left.granules == 0) {
+        return reclaim_block(p, b, 0, why);
+    }
+    size_t gone = extent_bytes(block_held(b)) - extent_bytes(left);
+    if (p->backend->clear(p->backend, b, extent_bytes(left), block_held_end(b))) {
+        block_set_held(b, left);
+        return file(p, b, gone, why);
+    }
+    return file(p, b, 0, why);
+}
+
+static size_t drain_all(struct pool *p, const struct victims *v, _Atomic size_t *why)
+    EXCLUDES(p->lock) {
+    size_t sum = 0;
+    struct block *next = NULL;
+    for (struct block *b = v->first; b != NULL; b = next) {
+        next = b->older;
+        sum += trim(p, b, next == NULL ? v->surplus : 0, why);
+    }
+    return sum;
+}
+
+size_t reclaim_beyond(struct pool *p, size_t idle_max, _Atomic size_t *why) {
+    struct victims v = {.end = &v.first};
+    lock_acquire(&p->lock);
+    collect_beyond(p, idle_max, &v);
+    v.surplus = size_minus(idle_max, stats_read(&p->idle_bytes));
+    lock_release(&p->lock);
+    return drain_all(p, &v, why);
+}
+
+size_t reclaim_aged(struct pool *p, uint64_t before_ms, size_t idle_min, _Atomic size_t *why) {
+    struct victims v = {.end = &v.first};
+    lock_acquire(&p->lock);
+    collect_aged(p, before_ms, idle_min, &v);
+    v.surplus = size_minus(idle_min, stats_read(&p->idle_bytes));
+    lock_release(&p->lock);
+    return drain_all(p, &v, why);
+}
+
+uint64_t reclaim_oldest_ms(struct pool *p) {
+    lock_acquire(&p->lock);
+    const struct block *b = stock_oldest(p, 0);
+    uint64_t freed_ms = b != NULL ? b->freed_ms : NEVER;
+    lock_release(&p->lock);
+    return freed_ms;
+}
+
+bool reclaim_promises(struct pool *p, uint64_t before_ms) {
+    struct victims v = {.end = &v.first};
+    lock_acquire(&p->lock);
+    for (unsigned c = 0; c < SIZE_CLASSES; c++) {
+        collect_empty(p, &p->buckets[c].empty, before_ms, &v);
+    }
+    lock_release(&p->lock);
+    (void)drain_all(p, &v, &p->stats.aged_bytes);
+    return v.first != NULL;
+}
