@@ -4,7 +4,12 @@ import json
 import sys
 
 GAUGES = ("allocated_bytes", "reserved_bytes", "requested_bytes")
-COUNTERS = ("failures", "oom_retries", "passed", "grown_bytes", "inherited_bytes", "zeroed_bytes", "released_blocks", "released_bytes")
+COUNTERS = ("failures", "oom_retries", "passed", "missed_bytes", "miss_us", "grown_bytes", "inherited_bytes", "zeroed_bytes",
+            "recycled_blocks", "recycled_bytes", "moves", "moved_blocks", "lost_blocks", "released_blocks",
+            "released_bytes", "pressure_events", "emergencies", "mappings")
+CAUSES = ("aged_bytes", "capped_bytes", "pressed_bytes", "refused_bytes", "trimmed_bytes", "outgrown_bytes",
+          "exchanged_bytes", "stuck_bytes")
+GRANULE = 2 << 20
 RATIOS = ("hit_ratio", "reuse_ratio", "allocation_efficiency")
 
 
@@ -26,13 +31,17 @@ def check_pool(pool):
     assert all(is_count(pool[name]) for name in COUNTERS)
     assert pool["requested_bytes"]["current"] <= pool["allocated_bytes"]["current"]
     assert pool["allocated_bytes"]["current"] <= pool["reserved_bytes"]["current"]
-    assert pool["reserved_bytes"]["freed"] == pool["released_bytes"]
-    idle = 0
+    assert pool["lost_blocks"] > 0 or pool["reserved_bytes"]["freed"] == pool["released_bytes"]
+    assert sum(pool[name] for name in CAUSES) == pool["released_bytes"]
+    assert pool["emergencies"] <= pool["pressure_events"]
+    most_idle = 0
     for size_class in pool["classes"]:
         assert set(size_class) == {"size", "hits", "misses", "idle"}, size_class
         assert all(is_count(value) for value in size_class.values()), size_class
-        idle += size_class["size"] * size_class["idle"]
-    assert idle == pool["reserved_bytes"]["current"] - pool["allocated_bytes"]["current"]
+        most_idle += (size_class["size"] + GRANULE) * size_class["idle"]
+    idle = pool["reserved_bytes"]["current"] - pool["allocated_bytes"]["current"]
+    assert idle <= most_idle
+    assert abs(pool["fragmentation"] - idle / max(1, pool["reserved_bytes"]["current"])) <= 0.0001
     sizes = [size_class["size"] for size_class in pool["classes"]]
     assert sizes == sorted(set(sizes))
 

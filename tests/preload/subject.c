@@ -1,11 +1,13 @@
 #include "tests/preload/subject.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 struct behaviour {
@@ -86,6 +88,15 @@ void touch(void *p, size_t bytes) {
     }
 }
 
+/* Marsaglia, Xorshift RNGs, 2003. */
+uint32_t draw(uint32_t *state) {
+    uint32_t x = *state;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return *state = x;
+}
+
 void *get(size_t bytes) {
     void *p = malloc(bytes);
     CHECK(p != NULL);
@@ -117,6 +128,14 @@ size_t resident_bytes(void) {
     return number_in("/proc/self/status", "VmRSS:") * KIB;
 }
 
+size_t peak_resident_bytes(void) {
+    return number_in("/proc/self/status", "VmHWM:") * KIB;
+}
+
+size_t smaps_bytes(const char *label) {
+    return number_in("/proc/self/smaps_rollup", label) * KIB;
+}
+
 size_t address_bytes(void) {
     return number_in("/proc/self/status", "VmSize:") * KIB;
 }
@@ -125,9 +144,43 @@ size_t thread_count(void) {
     return number_in("/proc/self/status", "Threads:");
 }
 
+/* The 18th field after the name, which stands in brackets and may hold anything; proc_pid_stat(5). */
+size_t stat_thread_count(void) {
+    char text[1024];
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    ssize_t length = read(fd, text, sizeof text - 1);
+    (void)close(fd);
+    CHECK(length > 0);
+    text[length] = '\0';
+    const char *at = strrchr(text, ')');
+    for (int field = 0; field < 18 && at != NULL; field++) {
+        at = strchr(at + 1, ' ');
+    }
+    CHECK(at != NULL);
+    return strtoull(at, NULL, 10);
+}
+
+uint64_t clock_ms(void) {
+    struct timespec t;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &t) == 0);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+bool comes_true(bool (*holds)(void), uint64_t within_ms) {
+    uint64_t end = clock_ms() + within_ms;
+    while (!holds()) {
+        if (clock_ms() > end) {
+            return false;
+        }
+        (void)usleep(10 * 1000);
+    }
+    return true;
+}
+
 size_t page_faults(void) {
     struct rusage usage;
-    CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+    CHECK(getrusage(RUSAGE_THREAD, &usage) == 0);
     return (size_t)usage.ru_minflt;
 }
 

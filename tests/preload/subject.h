@@ -52,12 +52,30 @@ void touch(void *p, size_t bytes);
 void *get(size_t bytes);
 void *get_touched(size_t bytes);
 
+/* The next of a row of pseudo-random numbers; any state will do, but 0. */
+uint32_t draw(uint32_t *state);
+
 /* Of this process, now. */
 size_t resident_bytes(void);
+size_t peak_resident_bytes(void);
 size_t address_bytes(void);
-size_t page_faults(void);
 size_t thread_count(void);
 size_t mapping_count(void);
+
+/* The same from smaps, to the page; label as it stands there, with its colon. */
+size_t smaps_bytes(const char *label);
+
+/* The number of threads in /proc/self/stat, where CPython looks before it warns of a fork. */
+size_t stat_thread_count(void);
+
+/* Of this thread: the helper has its own. */
+size_t page_faults(void);
+
+/* Milliseconds of the monotonic clock. */
+uint64_t clock_ms(void);
+
+/* Looks again and again, without a large request, until it holds. False: not within that time. */
+bool comes_true(bool (*holds)(void), uint64_t within_ms);
 
 /* Runs `body` in a forked child and gives its status as waitpid has it. */
 int in_child(void (*body)(void));

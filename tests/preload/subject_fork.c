@@ -226,17 +226,29 @@ void a_storm_of_forks_among_five_busy_threads(void) {
     stop_busy_threads(threads, 5);
 }
 
-void two_threads_fork_at_once(void) {
+static void fork_from_threads(pthread_t *threads, size_t n, size_t times) {
     pthread_t busy[2];
-    pthread_t forking[2];
     start_busy_threads(busy, 2);
-    for (int i = 0; i < 2; i++) {
-        CHECK(pthread_create(&forking[i], NULL, fork_many_times, (void *)(uintptr_t)50) == 0);
+    for (size_t i = 0; i < n; i++) {
+        CHECK(pthread_create(&threads[i], NULL, fork_many_times, (void *)(uintptr_t)times) == 0);
     }
-    for (int i = 0; i < 2; i++) {
-        CHECK(pthread_join(forking[i], NULL) == 0);
+    for (size_t i = 0; i < n; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
     }
     stop_busy_threads(busy, 2);
+}
+
+void two_threads_fork_at_once(void) {
+    pthread_t forking[2];
+    fork_from_threads(forking, 2, 50);
+}
+
+/* With so much idle at first that the helper is at work, and stopped for each. */
+void four_threads_fork_at_once(void) {
+    pthread_t forking[4];
+    free(get_touched(64 * MIB));
+    fork_from_threads(forking, 4, 50);
+    free(get_touched(64 * MIB));
 }
 
 /* The first large request of all races with forks. */
