@@ -4,7 +4,7 @@
 #include "tests/stress/stress.h"
 
 enum {
-    ROUNDS = 100000,
+    ROUNDS = 40000,
     LETTERBOXES = 8
 };
 
@@ -14,7 +14,8 @@ static _Atomic(struct block *) letterboxes[LETTERBOXES];
 /* The mark of a block is its address: whoever finds another one shares it with somebody. */
 static void *exchange(void *number) {
     unsigned seed = (unsigned)(uintptr_t)number + 1;
-    for (int i = 0; i < ROUNDS; i++) {
+    int rounds = rounds_of(ROUNDS);
+    for (int i = 0; i < rounds; i++) {
         struct block *mine = must_acquire(&host, any_size(&seed));
         stamp(mine, (uintptr_t)mine->address);
         struct block *other = atomic_exchange(&letterboxes[chance(&seed, LETTERBOXES)], mine);
