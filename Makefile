@@ -2,7 +2,7 @@
 #
 #   make          build/libbigmalloc.so
 #   make demo     what it gains, on real programs       make bench    beside other allocators
-#   make check    all tests, about twelve minutes       make lint     style, layers, tables
+#   make check    all tests, about fifteen minutes       make lint     style, layers, tables
 #   make install  to $(DESTDIR)$(PREFIX)                make clean
 
 CC     ?= cc
