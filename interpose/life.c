@@ -93,13 +93,11 @@ static bool load_shielded(void) {
     if (life_options.stats != STATS_OFF) {
         signal_watch(life_options.stats_signal);
     }
-
     atomic_store(&life, READY);
     if (life_options.prefault != 0) {
         helper_prefault();
     }
     atomic_store(&life_threshold, threshold_when_open());
-
     return true;
 }
 
@@ -188,7 +186,6 @@ __attribute__((constructor(101))) static void start(int argc, char **argv, char 
     bool trusted = getauxval(AT_SECURE) == 0;
     options_load(&life_options, trusted ? environ : NULL, &complaints);
     upkeep_load(trusted ? environ : NULL);
-
     (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     (void)at_quick_exit(dump_at_exit);
     atomic_store(&owner, getpid());

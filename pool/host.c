@@ -71,7 +71,6 @@ static struct block *fill(struct host *h, size_t bytes, enum pool_pages pages,
     struct pool *p = home_pool(h);
     uint64_t start_us = clock_us();
     int saved_errno = errno;
-
     struct block *b = pool_fill(p, bytes, pages, result);
     if (b == NULL && *result == FILL_REFUSED && reclaim_all(h)) {
         pool_add(p, &p->stats.oom_retries, 1);
@@ -163,9 +162,7 @@ uint64_t host_tick(struct host *h, uint64_t now_ms, enum pressure_level level) {
         struct pool *p = &h->pools[node];
         tick_pool(h, p, now_ms, level);
         uint64_t oldest = reclaim_oldest_ms(p);
-        if (oldest != NEVER) {
-            due = oldest < due ? oldest : due;
-        }
+        due = oldest < due ? oldest : due;
     }
     return due == NEVER ? NEVER : retention_due_ms(h->retention.decay_ms, due);
 }

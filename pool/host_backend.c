@@ -266,17 +266,13 @@ static enum move_result move_once(struct host_backend *h, struct move *m, uint32
         return MOVE_OK;
     }
     int error = errno;
-    if (error != EFAULT) {
-        atomic_store_explicit(&h->backend.cannot_move, true, memory_order_relaxed);
-    }
-    if (error == EINVAL || error == ENOSYS || error == EPERM) {
-        return MOVE_CANNOT;
-    }
-    if (map_again(h, to, bytes)) {
-        return error == EFAULT ? MOVE_REFUSED : MOVE_CANNOT;
+    bool untouched = error == EINVAL || error == ENOSYS || error == EPERM;
+    bool is_ours = untouched || map_again(h, to, bytes);
+    if (error == EFAULT && is_ours) {
+        return MOVE_REFUSED;
     }
     atomic_store_explicit(&h->backend.cannot_move, true, memory_order_relaxed);
-    return MOVE_LOST;
+    return is_ours ? MOVE_CANNOT : MOVE_LOST;
 }
 
 /* What moves together stays one mapping. A block of pieces is moved by granules, none of which is

@@ -39,14 +39,11 @@ static void collect_empty(struct pool *p, struct block **list, uint64_t before_m
                           struct victims *v) REQUIRES(p->lock) {
     while (*list != NULL) {
         struct block *b = *list;
-        if (!b->committed || b->freed_ms >= before_ms) {
+        if (b->committed && b->freed_ms < before_ms) {
+            add(v, stock_pop(p, list));
+        } else {
             list = &b->older;
-            continue;
         }
-        *list = b->older;
-        block_set_state(b, BLOCK_MOVING);
-        stats_add(&p->idle_bytes, 0 - (size_t)b->tail_bytes);
-        add(v, b);
     }
 }
 

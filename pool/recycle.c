@@ -46,18 +46,14 @@ static enum move_result lend(struct pool *p, struct move *m, struct tally *t) {
     t->moves += m->moved != 0;
     if (result == MOVE_OK) {
         m->from->granules -= m->moved;
-        m->to_granule += m->moved;
     } else if (result != MOVE_CANNOT || m->moved > 0) {
         drop(p, m, t);
     }
     return result;
 }
 
-/* Goes on behind what was moved: pages that cannot be are no reason why others could not. */
-static bool may_go_on(struct move *m, enum move_result result) {
-    if (result == MOVE_REFUSED) {
-        m->to_granule += m->moved;
-    }
+/* Pages that cannot be moved are no reason why others could not. */
+static bool may_go_on(enum move_result result) {
     return result == MOVE_OK || result == MOVE_REFUSED;
 }
 
@@ -90,9 +86,10 @@ static enum move_result borrow(struct pool *p, struct move *m, uint32_t last, st
     while (m->from != NULL && m->to_granule < last) {
         m->count = last - m->to_granule;
         result = lend(p, m, t);
-        if (!may_go_on(m, result)) {
+        if (!may_go_on(result)) {
             break;
         }
+        m->to_granule += m->moved;
         m->from = m->from->older;
     }
     return result;

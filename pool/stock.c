@@ -100,7 +100,7 @@ void stock_push_empty(struct pool *p, struct block *b) {
     stats_add(&p->idle_bytes, b->tail_bytes);
 }
 
-static struct block *pop(struct pool *p, struct block **list) REQUIRES(p->lock) {
+struct block *stock_pop(struct pool *p, struct block **list) {
     struct block *b = *list;
     if (b != NULL) {
         *list = b->older;
@@ -111,7 +111,7 @@ static struct block *pop(struct pool *p, struct block **list) REQUIRES(p->lock) 
 }
 
 struct block *stock_pop_lent(struct pool *p, unsigned c) {
-    return pop(p, &p->buckets[c].lent);
+    return stock_pop(p, &p->buckets[c].lent);
 }
 
 static struct block *pop_newest(struct pool *p, unsigned c) REQUIRES(p->lock) {
@@ -139,7 +139,7 @@ struct block *stock_take(struct pool *p, unsigned c, enum stock_holds most) {
         b = stock_pop_lent(p, c);
     }
     if (b == NULL) {
-        b = pop(p, &p->buckets[c].empty);
+        b = stock_pop(p, &p->buckets[c].empty);
     }
     lock_release(&p->lock);
     return b != NULL ? b : create(p, c);

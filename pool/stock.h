@@ -58,7 +58,10 @@ void stock_remove(struct pool *p, struct block *b) REQUIRES(p->lock);
 /* Makes b, which holds no granule, EMPTY. */
 void stock_push_empty(struct pool *p, struct block *b) REQUIRES(p->lock);
 
-/* Takes out an EMPTY block that holds a tail; NULL: there is none. */
+/* Takes out the first EMPTY block of a list, or of its rest; NULL: there is none. */
+struct block *stock_pop(struct pool *p, struct block **list) REQUIRES(p->lock);
+
+/* The same, of those that hold a tail. */
 struct block *stock_pop_lent(struct pool *p, unsigned c) REQUIRES(p->lock);
 
 /* A block of the class, MOVING: the one that holds most, of those that hold no more than said, or a new
