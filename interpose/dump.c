@@ -1,22 +1,27 @@
 #include "interpose/dump.h"
 
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "cuda_hooks/cuda_hooks.h"
 #include "interpose/exports.h"
+
 #include "interpose/libc.h"
 #include "interpose/life.h"
 #include "interpose/shield.h"
+#include "interpose/warm.h"
+#include "pool/clock.h"
 #include "pool/report.h"
+#include "pool/residence.h"
+#include "pool/whole_file.h"
+
 #include "pool/writer.h"
 
 typedef void format(struct writer *w, const struct report *r);
 
 enum {
-    COMMAND_BYTES = 16,
     PATH_BYTES = PATTERN_BYTES + 64
 };
 
@@ -26,11 +31,13 @@ static const size_t WORTH_A_WORD = 64 * MIB;
 static _Atomic size_t sequence;
 static atomic_flag ended = ATOMIC_FLAG_INIT;
 
-static void write_report(int fd, format *how, const struct report *r) {
+/* False: fd did not take all of it. */
+static bool write_report(int fd, format *how, const struct report *r) {
     char room[WRITER_LINE];
     struct writer w = writer_to(fd, room, sizeof room);
     how(&w, r);
     writer_flush(&w);
+    return !w.failed;
 }
 
 static void complain(const char *path) {
@@ -43,80 +50,110 @@ static void complain(const char *path) {
 }
 
 static bool to_stderr(void) {
-    return strcmp(life_options.stats_file.text, "-") == 0;
+    return pattern_is_dash(&life_options.stats_file);
 }
 
-/* The file that the pattern names. Negative, and said so, where it cannot be written. */
-static int open_file(size_t pid) {
+/* Whoever collects metrics is another user than the program's, whatever its mask. */
+static void let_all_read(int fd) {
+    (void)fchmod(fd, 0644);
+}
+
+/* To the file that the pattern names. False, and said so: it cannot be written. */
+static bool dump_to_file(format *how, const struct report *r) {
     char path[PATH_BYTES] = "";
-    struct dump_name name = {
-        .pid = pid, .sequence = atomic_fetch_add(&sequence, 1), .forked = life_is_forked()};
-    int fd = -1;
-    if (pattern_expand(&life_options.stats_file, name, path, sizeof path)) {
-        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+    struct dump_name name = {.pid = r->identity->pid,
+                             .sequence = atomic_fetch_add(&sequence, 1),
+                             .forked = life_is_forked()};
+    struct whole_file file;
+    bool written = false;
+    if (pattern_expand(&life_options.stats_file, name, path, sizeof path) &&
+        whole_file_open(&file, path, name.sequence)) {
+        if (how == report_prom) {
+            let_all_read(file.fd);
+        }
+        written = whole_file_close(&file, write_report(file.fd, how, r));
     }
-    if (fd < 0) {
+    if (!written) {
         complain(path);
     }
-    return fd;
+    return written;
 }
 
 static void dump(format *how, const struct report *r) {
-    int fd = to_stderr() ? -1 : open_file(r->pid);
-    write_report(fd < 0 ? STDERR_FILENO : fd, how, r);
-    if (fd >= 0) {
-        (void)close(fd);
+    if (to_stderr() || !dump_to_file(how, r)) {
+        (void)write_report(STDERR_FILENO, how, r);
     }
 }
 
-/* The name of the thread, which is the program's for its first one. PR_GET_NAME(2const). */
-static struct report make_report(char command[COMMAND_BYTES]) {
-    (void)prctl(PR_GET_NAME, command);
-    return (struct report){.pools = life_host.pools,
-                           .pool_count = HOST_NODES,
-                           .command = command,
-                           .pid = (size_t)getpid()};
+static const struct pool *next_of_all(size_t *cursor) {
+    return life_next_pool(cursor);
+}
+
+static struct report make_report(struct figure figures[CUDA_FIGURES],
+                                 const struct identity *identity,
+                                 const struct residence *residence) {
+    return (struct report){.next = next_of_all,
+                           .figures = figures,
+                           .figure_count = cuda_hooks_figures(figures),
+                           .identity = identity,
+                           .time_unix_us = clock_unix_us(),
+                           .placement = &life_host.placement,
+                           .bind_error = host_bind_error(&life_host),
+                           .residence = residence};
 }
 
 /* How to speak at exit; NULL: not at all. */
-static format *format_at_exit(const struct totals *t) {
+static format *format_at_exit(const struct report *r) {
+    struct totals t = report_totals(r);
     switch (life_options.stats) {
     case STATS_OFF: return NULL;
     case STATS_ALWAYS: return report_text;
-    case STATS_TEXT: return t->requests > 0 ? report_text : NULL;
-    case STATS_JSON: return t->requests > 0 ? report_json : NULL;
+    case STATS_TEXT: return t.requests > 0 ? report_text : NULL;
+    case STATS_JSON: return t.requests > 0 ? report_json : NULL;
+    case STATS_PROM: return t.requests > 0 ? report_prom : NULL;
     case STATS_AUTO: break;
     }
     if (!to_stderr()) {
-        return t->requests > 0 ? report_text : NULL;
+        return t.requests > 0 ? report_text : NULL;
     }
-    return t->requested_bytes >= WORTH_A_WORD && !life_is_forked() ? report_brief : NULL;
+    return t.requested_bytes >= WORTH_A_WORD && !life_is_forked() ? report_brief : NULL;
 }
 
-/* Lets `tell` have a report, and leaves no trace in the thread. */
-static void with_report(void (*tell)(const struct report *r)) {
+static format *format_on_request(const struct report *r) {
+    (void)r;
+    return life_options.stats == STATS_JSON   ? report_json
+           : life_options.stats == STATS_PROM ? report_prom
+                                              : report_text;
+}
+
+static format *format_for_reading(const struct report *r) {
+    (void)r;
+    return report_text;
+}
+
+/* Sends a report as `choose` wants it, and leaves no trace in the thread. Where memory lies is asked only
+ * for those who are told. */
+static void tell(format *(*choose)(const struct report *r),
+                 void (*send)(format *how, const struct report *r)) {
     struct shield shield;
     shield_raise(&shield);
-    char command[COMMAND_BYTES] = "";
-    struct report r = make_report(command);
-    tell(&r);
+    struct figure figures[CUDA_FIGURES];
+    struct identity identity;
+    struct residence residence = {.measured_by = "nothing"};
+    struct report r = make_report(figures, &identity, &residence);
+    format *how = choose(&r);
+    if (how != NULL) {
+        identity_read(&identity);
+        if (how != report_brief) {
+            residence_measure(&residence, &life_host);
+        }
+        send(how, &r);
+    }
     shield_lower(&shield);
 }
 
-static void tell_at_exit(const struct report *r) {
-    struct totals t = report_totals(r);
-    format *how = format_at_exit(&t);
-    if (how != NULL) {
-        dump(how, r);
-    }
-}
-
-static void tell_in_full(const struct report *r) {
-    dump(life_options.stats == STATS_JSON ? report_json : report_text, r);
-}
-
-static void tell_on_stderr(const struct report *r) {
-    write_report(STDERR_FILENO, report_text, r);
+static void send_to_stderr(format *how, const struct report *r) {
+    (void)write_report(STDERR_FILENO, how, r);
 }
 
 void dump_at_exit(void) {
@@ -128,21 +165,25 @@ void dump_at_exit(void) {
     if (!life_is_owner() || atomic_flag_test_and_set(&ended)) {
         return;
     }
-    with_report(tell_at_exit);
+    tell(format_at_exit, dump);
+    struct shield shield;
+    shield_raise(&shield);
+    warm_at_exit();
+    shield_lower(&shield);
 }
 
 void dump_now(void) {
-    with_report(tell_in_full);
+    tell(format_on_request, dump);
 }
 
 void dump_to_stderr(void) {
-    with_report(tell_on_stderr);
+    tell(format_for_reading, send_to_stderr);
 }
 
 /* ---- the ends of a process that no destructor sees ---- */
 
 EXPORT void _exit(int status) {
-    dump_at_exit();
+    life_end();
     libc_next()->exit_now(status);
     __builtin_unreachable();
 }

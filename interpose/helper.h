@@ -4,7 +4,7 @@
  *     a large free with enough idle     tick, wait, tick, wait ...    nothing is left
  *     -------------------------------> RUNNING ----------------------------------------> (ended)
  *                                         |                                                 |
- *                                         | fork: stopped and waited for                    |
+ *                                         | fork, unshare, setns: stopped and waited for    |
  *                                         +----------> the next large free starts another <-+
  *
  * It has a small stack, blocks all signals, and runs none of the program's code. A process with one
@@ -20,12 +20,14 @@
  * is due itself, once a second. Preserves errno. */
 void helper_call(uint64_t now_ms);
 
-/* Makes resident, in the thread, what BIGMALLOC_PREFAULT asks for; here and now where there is none. */
-void helper_prefault(void);
+/* Makes, in the thread, what BIGMALLOC_PREFAULT asks for, or a profile lets expect, of the host and of contexts, while
+ * memory is not short; here and now where there is no thread. */
+void helper_make_ahead(void);
 
-/* Around fork(2), before all other handlers of ours and after them. */
-void helper_before_fork(void);
-void helper_after_fork_in_parent(void);
+/* In between there is no thread of ours, as far as /proc tells. What is not in steady use goes back before, as
+ * nobody may come to do so later. Preserve errno. Around fork(2): before all other handlers of ours and after them. */
+void helper_pause(void);
+void helper_resume(void);
 void helper_after_fork_in_child(void);
 
 #endif

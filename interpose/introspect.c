@@ -15,7 +15,7 @@
 #include "interpose/small.h"
 #include "pool/writer.h"
 
-struct figures {
+struct heap_figures {
     struct small_figures small;
     size_t large_blocks;
     size_t large_bytes;
@@ -32,17 +32,17 @@ static size_t count_live(const struct host *h) {
     return count;
 }
 
-static struct figures figures(void) {
-    struct figures f = {.small = small_figures(), .large_blocks = count_live(&life_host)};
-    for (unsigned node = 0; node < HOST_NODES; node++) {
-        f.large_bytes += gauge_current(&life_host.pools[node].stats.allocated_bytes);
-        f.idle_bytes += pool_idle_bytes(&life_host.pools[node]);
+static struct heap_figures figures(void) {
+    struct heap_figures f = {.small = small_figures(), .large_blocks = count_live(&life_host)};
+    for (unsigned i = 0; i < life_host.pool_count; i++) {
+        f.large_bytes += gauge_current(&stock_figures(&life_host.pools[i])->stats.allocated_bytes);
+        f.idle_bytes += pool_idle_bytes(&life_host.pools[i]);
     }
     return f;
 }
 
 EXPORT struct mallinfo2 mallinfo2(void) {
-    struct figures f = figures();
+    struct heap_figures f = figures();
     size_t free_small = size_minus(f.small.active, f.small.allocated);
     return (struct mallinfo2){.arena = f.small.mapped,
                               .hblks = f.large_blocks,
@@ -84,7 +84,7 @@ EXPORT int malloc_info(int options, FILE *stream) {
     if (options != 0) {
         return EINVAL; /* not -1, whatever the man page says */
     }
-    struct figures f = figures();
+    struct heap_figures f = figures();
     (void)fprintf(stream,
                   "<malloc version=\"bigmalloc-1\">\n"
                   "<heap nr=\"0\">\n"

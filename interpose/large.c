@@ -2,12 +2,16 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "cuda_hooks/cuda_hooks.h"
 #include "interpose/helper.h"
+
 #include "interpose/shield.h"
 #include "interpose/small.h"
+#include "interpose/trace.h"
 #include "pool/clock.h"
 #include "pool/writer.h"
 
@@ -18,11 +22,16 @@ struct block *large_acquire(size_t bytes, enum pool_pages pages, bool *pass) {
         return NULL;
     }
     if (UNLIKELY(!life_ready())) {
+        life_count_passed();
         *pass = true;
         return NULL;
     }
-    enum fill_result result = FILL_OK;
+    enum fill_result result = FILL_REFUSED;
+    uint64_t start_ns = trace_start_ns();
     struct block *b = host_acquire(&life_host, bytes, pages, &result);
+    if (UNLIKELY(start_ns != 0)) {
+        trace_acquired(b, bytes, result, start_ns);
+    }
     if (UNLIKELY(b == NULL)) {
         *pass = result == FILL_NO_ADDRESS;
         errno = ENOMEM;
@@ -30,14 +39,49 @@ struct block *large_acquire(size_t bytes, enum pool_pages pages, bool *pass) {
     return b;
 }
 
+/* ---- BIGMALLOC_FILL ---- */
+
+/* No address, no number and no character that a program would take for one of its own. */
+static const int POISON = 0xd5;
+
+static void fill_from(struct block *b, size_t from) {
+    int byte = life_options.fill == CONTENTS_POISON ? POISON : 0;
+    memset(b->address + from, byte, size_minus(block_usable_bytes(b), from));
+}
+
+/* Zeros are calloc's, which leaves fresh pages alone. */
+ASIDE static struct block *acquire_filled(size_t bytes, bool *pass) {
+    bool zero = life_options.fill == CONTENTS_ZERO;
+    struct block *b = large_acquire(bytes, zero ? PAGES_ZERO : PAGES_ANY, pass);
+    if (b != NULL && !zero) {
+        fill_from(b, 0);
+    }
+    return b;
+}
+
+struct block *large_acquire_filled(size_t bytes, bool *pass) {
+    return LIKELY(life_options.fill == CONTENTS_ANY) ? large_acquire(bytes, PAGES_ANY, pass)
+                                                     : acquire_filled(bytes, pass);
+}
+
 bool large_trim(void) {
     bool small = small_purge();
-    return host_drain(&life_host, HOST_TRIMMED) > 0 || small;
+    bool device = cuda_hooks_trim() > 0;
+    return host_trim(&life_host) > 0 || small || device;
 }
 
 struct block *large_resize(struct block *b, size_t bytes) {
     uint64_t now_ms = clock_coarse_ms();
+    uint64_t start_ns = trace_start_ns();
+    const char *old = b->address;
+    size_t kept = block_usable_bytes(b);
     b = bytes <= SIZE_CLASS_MAX ? host_resize(&life_host, b, bytes, now_ms) : NULL;
+    if (UNLIKELY(life_options.fill != CONTENTS_ANY) && b != NULL) {
+        fill_from(b, kept);
+    }
+    if (UNLIKELY(start_ns != 0 && b != NULL)) {
+        trace_resized(old, b, bytes, start_ns);
+    }
     helper_call(now_ms);
     return b;
 }
@@ -122,11 +166,16 @@ static const size_t OUTGROWN_KEPT_BELOW = 4 * MIB;
 
 void large_outgrown(struct block *b) {
     uint64_t now_ms = clock_coarse_ms();
-    bool live = block_bytes(b) < OUTGROWN_KEPT_BELOW ? host_release(&life_host, b, now_ms)
-                                                     : pool_discard(b->home, b);
+    uint64_t start_ns = trace_start_ns();
+    bool live = block_bytes(b) < OUTGROWN_KEPT_BELOW
+                    ? host_release(&life_host, b, now_ms)
+                    : pool_discard(b->home, b, &b->home->own.stats.outgrown_bytes);
     if (UNLIKELY(!live)) {
         report("realloc", b->address, b);
         return;
+    }
+    if (UNLIKELY(start_ns != 0)) {
+        trace_released(b->address, start_ns);
     }
     helper_call(now_ms);
 }
@@ -137,9 +186,13 @@ void large_free(void *p) {
         return;
     }
     uint64_t now_ms = clock_coarse_ms();
+    uint64_t start_ns = trace_start_ns();
     if (UNLIKELY(!host_release(&life_host, b, now_ms))) {
         report("free", p, b);
         return;
+    }
+    if (UNLIKELY(start_ns != 0)) {
+        trace_released(p, start_ns);
     }
     helper_call(now_ms);
 }

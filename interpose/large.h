@@ -14,6 +14,9 @@
  */
 MUST_CHECK struct block *large_acquire(size_t bytes, enum pool_pages pages, bool *pass);
 
+/* The same, with what BIGMALLOC_FILL asks for in it. */
+MUST_CHECK struct block *large_acquire_filled(size_t bytes, bool *pass);
+
 /* The LIVE block that starts at p, an address of the arena. NULL: none does, which is a memory error
  * of the program, reported as one of `caller`; the process ends unless the user chose otherwise. */
 MUST_CHECK struct block *large_find(const void *p, const char *caller);
@@ -23,7 +26,7 @@ MUST_CHECK struct block *large_find(const void *p, const char *caller);
 void large_free(void *p);
 
 /* A block for `bytes`, at least the threshold, with the contents of the LIVE block b, which may be b
- * itself or is gone. NULL: there is none of that size to be had, and b is as it was. */
+ * itself or is gone; what is new in it is filled. NULL: there is none of that size to be had, and b is as it was. */
 MUST_CHECK struct block *large_resize(struct block *b, size_t bytes);
 
 /* Takes back a block, LIVE, that realloc has moved the contents out of. */

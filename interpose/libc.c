@@ -1,13 +1,13 @@
 #include "interpose/libc.h"
 
-#include <dlfcn.h>
 #include <string.h>
 
+#include "cuda_hooks/cuda_hooks.h"
 #include "pool/util.h"
 
 /* POSIX has dlsym return functions as data pointers, and C has no cast for that. */
 static void find(const char *name, void *function) {
-    void *symbol = dlsym(RTLD_NEXT, name);
+    void *symbol = cuda_hooks_next(name);
     memcpy(function, &symbol, sizeof symbol);
 }
 
@@ -24,6 +24,9 @@ const struct libc *libc_next(void) {
         find("mprotect", &libc.mprotect);
         find("mlock", &libc.mlock);
         find("mlock2", &libc.mlock2);
+        find("pkey_mprotect", &libc.pkey_mprotect);
+        find("unshare", &libc.unshare);
+        find("setns", &libc.setns);
         find("_exit", &libc.exit_now);
     }
     return &libc;

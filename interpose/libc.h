@@ -20,10 +20,13 @@ struct libc {
     int (*mprotect)(void *address, size_t bytes, int protection);
     int (*mlock)(const void *address, size_t bytes);
     int (*mlock2)(const void *address, size_t bytes, unsigned flags);
+    int (*pkey_mprotect)(void *address, size_t bytes, int protection, int key);
+    int (*unshare)(int flags);
+    int (*setns)(int descriptor, int type);
     int (*prlimit)(pid_t pid, int resource, const struct rlimit *new, struct rlimit *old);
 };
 
-/* The functions, looked up by the first call, which the constructor makes. dlsym(3). */
+/* The functions, looked up by the first call, which the constructor makes. */
 const struct libc *libc_next(void);
 
 #endif

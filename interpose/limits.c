@@ -22,11 +22,13 @@ static bool is_finite(const struct rlimit *limit) {
     return limit != NULL && limit->rlim_cur != RLIM_INFINITY && limit->rlim_cur <= limit->rlim_max;
 }
 
+/* A child of vfork limits itself, and has its parent's memory. */
 static int set(pid_t pid, int resource, const struct rlimit *limit, struct rlimit *old) {
-    if (resource == RLIMIT_AS && is_finite(limit) && (pid == 0 || pid == getpid())) {
+    bool is_own = (pid == 0 || pid == getpid()) && life_is_owner();
+    if (resource == RLIMIT_AS && is_finite(limit) && is_own) {
         size_t share = system_address_share(limit->rlim_cur);
         small_shrink(share);
-        host_arena_shrink(&life_host.arena, share);
+        host_shrink(&life_host, share);
     }
     return libc_next()->prlimit(pid, resource, limit, old);
 }

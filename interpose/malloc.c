@@ -83,7 +83,7 @@ static void *from_small(allocate *how, size_t alignment, size_t bytes) {
 
 ASIDE static void *large_malloc(size_t bytes) {
     bool pass = false;
-    struct block *b = large_acquire(bytes, PAGES_ANY, &pass);
+    struct block *b = large_acquire_filled(bytes, &pass);
     if (LIKELY(b != NULL)) {
         return b->address;
     }
@@ -174,7 +174,7 @@ ASIDE static void *large_realloc(void *p, size_t bytes) {
 /* jemalloc's block outgrows what is small. Where the pools are closed, jemalloc makes it larger. */
 static void *small_realloc(void *p, size_t bytes) {
     bool pass = true;
-    struct block *b = life_is_large(bytes) ? large_acquire(bytes, PAGES_ANY, &pass) : NULL;
+    struct block *b = life_is_large(bytes) ? large_acquire_filled(bytes, &pass) : NULL;
     if (LIKELY(b == NULL)) {
         return pass ? jemalloc_realloc(p, bytes) : NULL;
     }
@@ -217,7 +217,7 @@ EXPORT void *reallocarray(void *p, size_t count, size_t bytes) {
 static void *aligned(size_t alignment, size_t bytes) {
     bool pass = true;
     if (life_is_large(bytes) && alignment <= GRANULE) {
-        struct block *b = large_acquire(bytes, PAGES_ANY, &pass);
+        struct block *b = large_acquire_filled(bytes, &pass);
         if (LIKELY(b != NULL)) {
             return b->address;
         }

@@ -7,11 +7,18 @@
 #include "interpose/dump.h"
 #include "interpose/exports.h"
 #include "interpose/libc.h"
+#include "pool/live.h"
 #include "pool/util.h"
 
 static atomic_int watched;    /* the number, 0 until signal_watch found it at its default */
 static atomic_bool installed; /* our handler is there, and the program sees `untouched` */
 static struct sigaction untouched;
+
+/* And tells those who would send the signal. */
+static void set_installed(bool is_installed) {
+    atomic_store(&installed, is_installed);
+    live_note_signal(is_installed ? atomic_load(&watched) : 0);
+}
 
 static void handle(int number) {
     (void)number;
@@ -28,7 +35,7 @@ static bool install(int number, struct sigaction *old) {
     if (libc_next()->sigaction(number, &ours, old) != 0) {
         return false;
     }
-    atomic_store(&installed, true);
+    set_installed(true);
     return true;
 }
 
@@ -45,7 +52,7 @@ void signal_watch(int number) {
     untouched = found;
     atomic_store(&watched, number);
     if (install(number, &found) && !is_default(&found)) {
-        atomic_store(&installed, false);
+        set_installed(false);
         (void)libc_next()->sigaction(number, &found, NULL);
     }
 }
@@ -53,9 +60,9 @@ void signal_watch(int number) {
 /* The program sets, or asks for, the watched signal while our handler is there. */
 static int replace_ours(int number, const struct sigaction *action, struct sigaction *old) {
     if (action != NULL && !is_default(action)) {
-        atomic_store(&installed, false);
+        set_installed(false);
         if (libc_next()->sigaction(number, action, NULL) != 0) {
-            atomic_store(&installed, true);
+            set_installed(true);
             return -1;
         }
     }
@@ -86,9 +93,9 @@ EXPORT sighandler_t signal(int number, sighandler_t handler) {
         return libc_next()->signal(number, handler);
     }
     if (handler != SIG_DFL) {
-        atomic_store(&installed, false);
+        set_installed(false);
         bool refused = libc_next()->signal(number, handler) == SIG_ERR;
-        atomic_store(&installed, refused);
+        set_installed(refused);
         return refused ? SIG_ERR : SIG_DFL;
     }
     struct sigaction action;

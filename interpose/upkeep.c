@@ -33,18 +33,35 @@ bool upkeep_has_purpose(void) {
 }
 
 static void open_reader(struct reader *r, enum upkeep_by by) REQUIRES(lock) {
-    bool follows = by == UPKEEP_HELPER || life_options.helper == HELPER_OFF;
+    bool follows = watches() && (by == UPKEEP_HELPER || life_options.helper == HELPER_OFF);
     pressure_open(&r->source, "", follows ? &watch : &no_watch);
-    pressure_read(&r->source, &r->before);
     r->is_open = true;
 }
 
-static enum pressure_level read_pressure(struct reader *r) REQUIRES(lock) {
+/* The first reading has none before it. */
+static enum pressure_level read_pressure(enum upkeep_by by, struct pressure_limits limits)
+    REQUIRES(lock) {
+    struct reader *r = &readers[by];
     struct pressure_reading now = {0};
+    bool is_first = !r->is_open;
+    if (is_first) {
+        open_reader(r, by);
+    }
     pressure_read(&r->source, &now);
-    enum pressure_level level = pressure_judge(&now, &r->before, life_options.pressure);
+    enum pressure_level level = pressure_judge(&now, is_first ? &now : &r->before, limits);
     r->before = now;
     return level;
+}
+
+/* Also where the user wants nothing to be given back. */
+bool upkeep_finds_shortage(enum upkeep_by by) {
+    static const struct pressure_limits nearly_full = {.cleanup = 90, .emergency = 95};
+    if (!lock_try(&lock)) {
+        return false;
+    }
+    enum pressure_level level = read_pressure(by, watches() ? life_options.pressure : nearly_full);
+    lock_release(&lock);
+    return level != PRESSURE_NONE;
 }
 
 /* jemalloc has no thread that would look for what has aged. */
@@ -61,15 +78,12 @@ static uint64_t watch_ms(const struct reader *r) {
 }
 
 static uint64_t tick(enum upkeep_by by, uint64_t now_ms) REQUIRES(lock) {
-    struct reader *r = &readers[by];
-    if (watches() && !r->is_open) {
-        open_reader(r, by);
-    }
-    enum pressure_level level = watches() ? read_pressure(r) : PRESSURE_NONE;
+    enum pressure_level level =
+        watches() ? read_pressure(by, life_options.pressure) : PRESSURE_NONE;
     tick_small(level);
     uint64_t due = host_tick(&life_host, now_ms, level);
     bool is_over = due == NEVER && host_idle_bytes(&life_host) == 0 && small_dirty_pages() == 0;
-    return is_over ? NEVER : retention_next_ms(due, watch_ms(r), now_ms);
+    return is_over ? NEVER : retention_next_ms(due, watch_ms(&readers[by]), now_ms);
 }
 
 uint64_t upkeep_tick(enum upkeep_by by, uint64_t now_ms) {

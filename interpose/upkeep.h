@@ -23,6 +23,9 @@ enum upkeep_by {
  * while another thread is at it. Opens files: behind a shield, or with all signals blocked. */
 uint64_t upkeep_tick(enum upkeep_by by, uint64_t now_ms);
 
+/* Is memory short, so that nothing should be asked for that nobody needs yet? */
+bool upkeep_finds_shortage(enum upkeep_by by);
+
 /* Closes what the ticks have left open. */
 void upkeep_end(enum upkeep_by by);
 

@@ -18,6 +18,7 @@
 
 struct block;
 struct backend;
+struct nearby;
 
 enum fill_result {
     FILL_OK,
@@ -48,15 +49,26 @@ struct backend {
     unsigned id;             /* node number, for the statistics */
     _Atomic size_t mappings; /* of the process that its blocks cost, as if none ever merged */
     atomic_bool cannot_move; /* nobody wants it, or the system does not know how */
+    unsigned variant; /* of memory that is never mixed with that of another; 0: there is but one */
+    bool is_whole;    /* a block has all its memory or none: nothing comes with the first touch */
+    const char *uuid; /* of the device, and where it is plugged in; NULL: it has none */
+    const char *pci_address;
+    const struct nearby *nearby; /* of host memory for a device: where it lies; NULL: it is none */
+    size_t device_bytes;         /* of memory, on the whole device; 0: it has none of its own */
 
-    /* Give the block memory for its class, and an address if it has none. What it holds is set. */
-    enum fill_result (*fill)(struct backend *self, struct block *b);
+    /* What is taken for so many bytes where is_whole is set; the class is of that. Pure. */
+    size_t (*rounded)(const struct backend *self, size_t bytes);
 
-    /* Take the memory back; the block keeps its address where addresses are the backend's own.
-     * False: it could not be taken, and the block holds what it held. */
+    /* Give the block memory for its class, or for `bytes` of it at least, and an address if it has none.
+     * What it holds is set. */
+    enum fill_result (*fill)(struct backend *self, struct block *b, size_t bytes);
+
+    /* Take the memory back; the block keeps its address where addresses are the backend's own, and is
+     * altered no more. False: it could not be taken, and the block holds what it held, or is altered. */
     bool (*drain)(struct backend *self, struct block *b);
 
-    /* Make bytes from `from` to `to` read as zero without making them resident. False: not possible. */
+    /* Make bytes from `from` to `to` read as zero without making them resident. False: not possible.
+     * NULL, as all below, where is_whole is set. */
     bool (*clear)(struct backend *self, struct block *b, size_t from, size_t to);
 
     /* Move pages, contents and all, between blocks that have memory. Where they were reads as zero

@@ -26,24 +26,46 @@ static bool map_reaches(struct arena *a, size_t offset) REQUIRES(a->lock) {
     return true;
 }
 
-static enum fill_result place(struct arena *a, struct block *b) REQUIRES(a->lock) {
-    size_t bytes = round_up(block_bytes(b), GRANULE);
-    size_t offset = a->used;
-    if (bytes > size_minus(atomic_load_explicit(&a->bytes, memory_order_relaxed), offset)) {
+/* A step for the span, or, where less is left, all of it. Spans do not touch: what lies between them keeps
+ * the kernel from making one mapping of two pools' blocks. */
+static enum fill_result extend(struct arena *a, struct span *span, size_t needed)
+    REQUIRES(a->lock) {
+    size_t fence = span->step != 0 ? GRANULE : 0;
+    size_t left = size_minus(atomic_load_explicit(&a->bytes, memory_order_relaxed), a->used);
+    if (needed > size_minus(left, fence)) {
         return FILL_NO_ADDRESS;
     }
-    if (!map_reaches(a, offset + bytes)) {
+    size_t bytes = size_min(size_max(needed + fence, span->step), left);
+    if (!map_reaches(a, a->used + bytes)) {
         return FILL_REFUSED;
     }
+    span->next = a->used;
     a->used += bytes;
+    span->end = a->used - fence;
+    return FILL_OK;
+}
+
+static enum fill_result place(struct arena *a, struct span *span, struct block *b, size_t *taken)
+    REQUIRES(a->lock) {
+    size_t bytes = round_up(block_bytes(b), GRANULE);
+    *taken = 0;
+    if (bytes > span->end - span->next) {
+        enum fill_result result = extend(a, span, bytes);
+        if (result != FILL_OK) {
+            return result;
+        }
+        *taken = span->end - span->next;
+    }
+    size_t offset = span->next;
+    span->next += bytes;
     b->address = a->base + offset;
     enter(a, b, offset / GRANULE, bytes / GRANULE);
     return FILL_OK;
 }
 
-enum fill_result arena_place(struct arena *a, struct block *b) {
+enum fill_result arena_place(struct arena *a, struct span *span, struct block *b, size_t *taken) {
     lock_acquire(&a->lock);
-    enum fill_result result = place(a, b);
+    enum fill_result result = place(a, span, b, taken);
     lock_release(&a->lock);
     return result;
 }

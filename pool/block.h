@@ -13,7 +13,8 @@
  *     IDLE    in its bucket's list, memory kept
   *     EMPTY   in a list of empty blocks: an address, its granules given back or lent
  *     MOVING  in the hands of a thread of ours that fills, drains or lends it, in no list
- *     LOST    in no list for ever: some of its addresses are no longer ours, or cannot be trusted
+ *     PARKED  freed while a device still knows its pages: in no list until that has let go of them
+ *     LOST    in no list for ever: some of its addresses are no longer ours, or cannot be used
  *
  * What a block holds, that is, where it may have pages that are not zero:
  *
@@ -46,6 +47,7 @@ enum block_state {
     BLOCK_LIVE,
     BLOCK_IDLE,
     BLOCK_EMPTY,
+    BLOCK_PARKED,
     BLOCK_LOST
 };
 
@@ -59,13 +61,14 @@ struct block {
     uint32_t granules;      /* so many granules from the first on hold pages */
     uint32_t tail_bytes;    /* so many bytes behind the last whole granule do */
     uint16_t size_class;
-    uint16_t mappings;     /* that it costs beyond its share in one for all (see host_backend.h) */
-    _Atomic uint8_t state; /* enum block_state */
-    bool committed : 1;    /* writable: the system has promised the memory */
-    bool has_gap : 1;      /* its last granule is not whole: a tail, and a gap behind it */
-    bool is_hole : 1;      /* it was committed, and is not any more */
-    bool is_altered;       /* the program has changed its mappings; set while LIVE */
-    bool wiped_on_fork;    /* the fork under way leaves it zero in the child */
+    uint16_t mappings;      /* that it costs beyond its share in one for all (see host_backend.h) */
+    _Atomic uint8_t state;  /* enum block_state */
+    bool committed : 1;     /* writable: the system has promised the memory */
+    bool has_gap : 1;       /* its last granule is not whole: a tail, and a gap behind it */
+    bool is_hole : 1;       /* it was committed, and is not any more */
+    bool wiped_on_fork : 1; /* the fork under way leaves it zero in the child */
+    bool is_altered;        /* the program has changed its mappings; set while LIVE */
+    uint8_t registrations;  /* with devices, for which its pages stay where they are */
 };
 
 static_assert(sizeof(struct block) == 64, "one cache line for each block");
@@ -155,11 +158,23 @@ static inline struct block *arena_find(const struct arena *a, const void *p) {
     return atomic_load_explicit(&a->map[granule], memory_order_acquire);
 }
 
+/* Addresses that a backend takes for its own blocks in advance, so that they are neighbours. Zero: none, and
+ * each block takes what it needs. Changes under the lock of the arena. */
+struct span {
+    size_t
+        step; /* so many bytes at a time, or more, whole granules; what another span takes does not touch it */
+    size_t next; /* offsets in the arena: what is left, from here ... */
+    size_t end;  /* ... to here */
+};
+
 /*
- * Gives b the next unused addresses, whole granules for its class, and enters it into the map. b stays
- * as it was when they are used up, or the map is refused the memory it needs. Thread-safe.
+ * Gives b the next unused addresses of the span, whole granules for its class, and enters it into the map.
+ * *taken is how many bytes, from its first on, the span took from the arena for that; 0: it had room. What
+ * an earlier piece of the span has left is not used any more. b stays as it was when the addresses are used
+ * up, or the map is refused the memory it needs. Thread-safe.
  */
-MUST_CHECK enum fill_result arena_place(struct arena *a, struct block *b) EXCLUDES(a->lock);
+MUST_CHECK enum fill_result arena_place(struct arena *a, struct span *span, struct block *b,
+                                        size_t *taken) EXCLUDES(a->lock);
 
 /* The block at or after *cursor (0 at first), which moves past it; NULL at the end. What is placed
  * meanwhile may be missed. */

@@ -38,6 +38,19 @@ static void dress(char *address, size_t bytes, enum thp_mode thp) {
     errno = saved_errno;
 }
 
+/* Once refused, it will be again: nobody asks twice. */
+static void bind(struct host_backend *h, char *address, size_t bytes) {
+    if (h->companion == NULL || atomic_load_explicit(&h->bind_error, memory_order_relaxed) != 0) {
+        return;
+    }
+    int saved_errno = errno;
+    int error = h->companion->bind(address, bytes, &h->binding);
+    errno = saved_errno;
+    if (error != 0) {
+        atomic_store_explicit(&h->bind_error, error, memory_order_relaxed);
+    }
+}
+
 /* ---- the arena ---- */
 
 /* Inaccessible addresses on a granule. One granule more is asked for, and its ends given back. */
@@ -82,6 +95,17 @@ bool host_arena_reserve(struct arena *a, size_t bytes, enum thp_mode thp) {
         }
     }
     return false;
+}
+
+void host_backend_shrink(struct host_backend *h) {
+    lock_acquire(&h->arena->lock);
+    char *from = h->arena->base + h->span.next;
+    size_t bytes = h->span.end - h->span.next;
+    h->span.end = h->span.next;
+    lock_release(&h->arena->lock);
+    if (bytes != 0) {
+        (void)munmap(from, bytes);
+    }
 }
 
 void host_arena_shrink(struct arena *a, size_t bytes) {
@@ -140,6 +164,12 @@ static void count(struct host_backend *h, _Atomic size_t *kind, bool more) {
 
 /* ---- the backend ---- */
 
+/* A new mapping in the place of an old one knows nothing of what was said of that. */
+static void restore(struct host_backend *h, char *address, size_t bytes) {
+    dress(address, bytes, h->thp);
+    bind(h, address, bytes);
+}
+
 /* A tail of 3/4 of a huge page or more may have the whole of it. */
 static bool wants_gap(const struct host_backend *h, const struct block *b) {
     size_t tail = block_bytes(b) % GRANULE;
@@ -150,10 +180,22 @@ static bool allow_writing(char *address, size_t bytes) {
     return mprotect(address, bytes, PROT_READ | PROT_WRITE) == 0;
 }
 
-static enum fill_result fill(struct backend *self, struct block *b) {
+/* Another thread's block may come into a new span before that is bound: it lies where it is touched, which
+ * is no worse than before. */
+static enum fill_result place(struct host_backend *h, struct block *b) {
+    size_t taken = 0;
+    enum fill_result result = arena_place(h->arena, &h->span, b, &taken);
+    if (taken != 0) {
+        bind(h, b->address, taken);
+    }
+    return result;
+}
+
+static enum fill_result fill(struct backend *self, struct block *b, size_t bytes) {
+    (void)bytes;
     struct host_backend *h = (struct host_backend *)self;
     if (b->address == NULL) {
-        enum fill_result placed = arena_place(h->arena, b);
+        enum fill_result placed = place(h, b);
         if (placed != FILL_OK) {
             return placed;
         }
@@ -183,10 +225,12 @@ static enum fill_result fill(struct backend *self, struct block *b) {
 /*
  * A fresh inaccessible mapping in the place of the block gives back its pages and the kernel's
  * promise of memory (which mprotect alone would not), and merges with a neighbour that is the same.
- * Replacing is atomic: no other thread's mmap can take the addresses in between.
+ * Replacing is atomic: no other thread's mmap can take the addresses in between. Where the program has
+ * changed the mappings, nothing else undoes that, and there are no fewer of them for being kept.
  */
 static bool punch_hole(struct host_backend *h, struct block *b) {
-    if (b->mappings < MAPPINGS_PER_SPLIT && !recharge(h, b, MAPPINGS_PER_SPLIT)) {
+    bool is_paid = b->mappings >= MAPPINGS_PER_SPLIT || recharge(h, b, MAPPINGS_PER_SPLIT);
+    if (!is_paid && !b->is_altered) {
         return false;
     }
     size_t bytes = granules_bytes(b);
@@ -194,7 +238,7 @@ static bool punch_hole(struct host_backend *h, struct block *b) {
     if (p == MAP_FAILED) {
         return false;
     }
-    dress(b->address, bytes, h->thp);
+    restore(h, b->address, bytes);
     (void)recharge(h, b, 0);
     if (!b->has_gap) {
         count(h, &h->solid, false);
@@ -213,11 +257,12 @@ static bool clear(struct backend *self, struct block *b, size_t from, size_t to)
 }
 
 static bool drain(struct backend *self, struct block *b) {
-    bool drained = !b->committed || punch_hole((struct host_backend *)self, b) ||
-                   clear(self, b, 0, writable_bytes(b));
+    bool is_new = !b->committed || punch_hole((struct host_backend *)self, b);
+    bool is_zero = is_new || clear(self, b, 0, writable_bytes(b));
+    b->is_altered = b->is_altered && !is_new;
+    bool drained = is_zero && !b->is_altered;
     if (drained) {
         block_set_held(b, (struct extent){0});
-        b->is_altered = b->is_altered && b->committed;
     }
     return drained;
 }
@@ -240,13 +285,13 @@ static size_t most_mappings(const struct block *b) {
  * reasons. Meanwhile another thread may have mapped something there, which must not be touched; nor can
  * it be told from a destination that is as it was. False: the addresses are not ours to use any more.
  */
-static bool map_again(const struct host_backend *h, char *address, size_t bytes) {
+static bool map_again(struct host_backend *h, char *address, size_t bytes) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
     void *p = mmap(address, bytes, PROT_NONE, flags, -1, 0);
     if (p == MAP_FAILED) {
         return false;
     }
-    dress(address, bytes, h->thp);
+    restore(h, address, bytes);
     return allow_writing(address, bytes);
 }
 
@@ -318,4 +363,10 @@ void host_backend_init(struct host_backend *h, struct arena *a, enum thp_mode th
     h->arena = a;
     h->thp = thp;
     h->mappings_budget = mappings_budget;
+}
+
+void host_backend_bind(struct host_backend *h, const struct topology_companion *companion,
+                       const struct binding *binding) {
+    h->companion = companion;
+    h->binding = *binding;
 }

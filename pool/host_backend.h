@@ -23,6 +23,7 @@
 
 #include "pool/backend.h"
 #include "pool/block.h"
+#include "pool/topology.h"
 
 enum thp_mode {
     THP_AUTO, /* huge pages where a whole one, or nearly, is filled */
@@ -33,6 +34,11 @@ enum thp_mode {
 struct host_backend {
     struct backend backend;
     struct arena *arena;
+    struct span span;
+    const struct topology_companion *companion; /* NULL: memory lies where it is touched first */
+    struct binding binding;
+    _Atomic int bind_error; /* 0: it lies as bound; else the number of the error that ended that */
+
     enum thp_mode thp;
     size_t mappings_budget; /* mappings that gaps, holes and moves may cost at most */
     _Atomic size_t charged; /* to blocks, for their gaps and for what moved into them */
@@ -49,8 +55,20 @@ MUST_CHECK bool host_arena_reserve(struct arena *a, size_t bytes, enum thp_mode 
 /* Gives back addresses that were never used, so that at most `bytes` stay free. Thread-safe. */
 void host_arena_shrink(struct arena *a, size_t bytes) EXCLUDES(a->lock);
 
+/* Gives back what the span has and no block yet. Thread-safe. */
+void host_backend_shrink(struct host_backend *h) EXCLUDES(h->arena->lock);
+
 /* Zero-initialised before. mappings_budget 0: no gaps, no holes, no moves. */
 void host_backend_init(struct host_backend *h, struct arena *a, enum thp_mode thp,
                        size_t mappings_budget);
+
+/*
+ * Before the first block: memory is to lie as `binding` says. The kernel is told so of spans as a whole, as
+ * each range with a policy of its own is a mapping more. The first refusal ends it: from then on memory lies
+ * where it is touched first.
+ */
+
+void host_backend_bind(struct host_backend *h, const struct topology_companion *companion,
+                       const struct binding *binding);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * number.h - decimal digits at the beginning of a text.
+ * number.h - digits at the beginning of a text.
  */
 #ifndef POOL_NUMBER_H
 #define POOL_NUMBER_H
@@ -21,6 +21,25 @@ MUST_CHECK static inline bool number_parse(const char *text, const char **end, s
     }
     *end = p;
     *n = overflows ? SIZE_MAX : sum;
+    return true;
+}
+
+static inline int number_hex_digit(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The same of hexadecimal digits in lower case, of which those beyond 16 are not taken. */
+MUST_CHECK static inline bool number_parse_hex(const char *text, const char **end, size_t *n) {
+    size_t sum = 0;
+    const char *p = text;
+    for (; number_hex_digit(*p) >= 0 && p - text < (ptrdiff_t)(2 * sizeof sum); p++) {
+        sum = sum << 4 | (size_t)number_hex_digit(*p);
+    }
+    if (p == text) {
+        return false;
+    }
+    *end = p;
+    *n = sum;
     return true;
 }
 

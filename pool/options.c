@@ -6,6 +6,7 @@
 
 #include "pool/clock.h"
 #include "pool/environment.h"
+#include "pool/identity.h"
 #include "pool/number.h"
 #include "pool/size_class.h"
 
@@ -58,16 +59,6 @@ static bool parse_size(const char *text, size_t *bytes) {
 
 /* ---- file name patterns ---- */
 
-/* The rank of this process among those that a launcher started together. */
-static const char *rank(char *const *environment) {
-    static const char *const names[] = {"RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"};
-    const char *value = NULL;
-    for (size_t i = 0; value == NULL && i < sizeof names / sizeof *names; i++) {
-        value = environment_value(environment, names[i], strlen(names[i]));
-    }
-    return value != NULL ? value : "0";
-}
-
 struct text {
     char *next;
     const char *end; /* the last byte, which the terminator needs */
@@ -109,7 +100,8 @@ static bool fill_in(struct text *t, const char **p, char *const *environment) {
         return uname(&name) == 0 && append_value(t, name.nodename);
     }
     if (c == 'r') {
-        return append_value(t, rank(environment));
+        const char *rank = identity_rank_text(environment);
+        return append_value(t, rank != NULL ? rank : "0");
     }
     const char *close = c == 'q' && **p == '{' ? strchr(*p, '}') : NULL;
     if (close == NULL) {
@@ -248,9 +240,34 @@ static bool parse_pressure(const struct source *s, void *field) {
     return valid;
 }
 
+static bool parse_device_free(const struct source *s, void *field) {
+    static const char *const words[] = {"sync", "quarantine", NULL};
+    return parse_word(s->text, words, field);
+}
+
+static bool parse_meminfo(const struct source *s, void *field) {
+    static const char *const words[] = {"adjusted", "driver", NULL};
+    return parse_word(s->text, words, field);
+}
+
 static bool parse_helper(const struct source *s, void *field) {
     static const char *const words[] = {"auto", "off", NULL};
     return parse_word(s->text, words, field);
+}
+
+static bool parse_numa(const struct source *s, void *field) {
+    static const char *const words[] = {"auto", "local", "interleave", "off", NULL};
+    static const char nodes[] = "nodes:";
+    struct numa_choice choice = {.mode = NUMA_NODES};
+    unsigned place = 0;
+    if (parse_word(s->text, words, &place)) {
+        choice.mode = (enum numa_mode)place;
+    } else if (strncmp(s->text, nodes, strlen(nodes)) != 0 ||
+               !node_set_parse(&choice.nodes, s->text + strlen(nodes))) {
+        return false;
+    }
+    *(option_numa *)field = choice;
+    return true;
 }
 
 static bool parse_thp(const struct source *s, void *field) {
@@ -258,8 +275,18 @@ static bool parse_thp(const struct source *s, void *field) {
     return parse_word(s->text, words, field);
 }
 
+static bool parse_preset(const struct source *s, void *field) {
+    static const char *const words[] = {"none", "inference", "training", "batch", NULL};
+    return parse_word(s->text, words, field);
+}
+
+static bool parse_fill(const struct source *s, void *field) {
+    static const char *const words[] = {"none", "zero", "poison", NULL};
+    return parse_word(s->text, words, field);
+}
+
 static bool parse_stats(const struct source *s, void *field) {
-    static const char *const words[] = {"auto", "off", "text", "json", "always", NULL};
+    static const char *const words[] = {"auto", "off", "text", "json", "prom", "always", NULL};
     return parse_word(s->text, words, field);
 }
 
@@ -320,6 +347,24 @@ static const struct option table[] = {
 #undef OPTION
 };
 
+/* What is to be instead of an option's default; "": the default. */
+static const struct {
+    const char *name;
+    const char *texts[PRESETS];
+} presets[] = {
+#define PRESET(name, inference, training, batch) {name, {"", inference, training, batch}},
+#include "pool/presets.def"
+#undef PRESET
+};
+
+static const char *default_of(const struct option *option, enum preset preset) {
+    const char *text = "";
+    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {
+        text = equal(presets[i].name, option->name) ? presets[i].texts[preset] : text;
+    }
+    return *text != '\0' ? text : option->default_text;
+}
+
 enum {
     OPTIONS = sizeof table / sizeof *table,
     COMPLAINT_COLUMNS = 100
@@ -343,11 +388,12 @@ static void complain(struct writer *w, const char *variable, const char *default
 static void load(struct options *o, const struct option *option, char *const *environment,
                  struct writer *complaints) {
     void *field = (char *)o + option->offset;
-    struct source source = {.text = option->default_text, .environment = environment};
+    const char *default_text = default_of(option, o->preset);
+    struct source source = {.text = default_text, .environment = environment};
     (void)option->parse(&source, field);
     source.text = environment_value(environment, option->name, strlen(option->name));
     if (source.text != NULL && !option->parse(&source, field)) {
-        complain(complaints, source.text - strlen(option->name) - 1, option->default_text);
+        complain(complaints, source.text - strlen(option->name) - 1, default_text);
     }
 }
 
@@ -362,6 +408,7 @@ static bool is_known(const char *variable) {
 
 void options_load(struct options *o, char *const *environment, struct writer *complaints) {
     static const char prefix[] = "BIGMALLOC_";
+    o->preset = PRESET_NONE;
     for (size_t i = 0; i < OPTIONS; i++) {
         load(o, &table[i], environment, complaints);
     }

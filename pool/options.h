@@ -1,5 +1,6 @@
 /*
- * options.h - what the user may choose: one environment variable each (options.def).
+ * options.h - what the user may choose: one environment variable each (options.def), of which one stands
+ * for several defaults (presets.def).
  *
  * A bad value or an unknown name never stops a program: it is told in one line, which names the
  * variable, the value and what is used instead, and the default holds.
@@ -8,6 +9,7 @@
 #define POOL_OPTIONS_H
 
 #include "pool/host_backend.h"
+#include "pool/placement.h"
 #include "pool/pressure.h"
 #include "pool/util.h"
 #include "pool/writer.h"
@@ -17,11 +19,32 @@ enum stats_mode {
     STATS_OFF,
     STATS_TEXT,
     STATS_JSON,
+    STATS_PROM,
     STATS_ALWAYS
+};
+enum preset {
+    PRESET_NONE,
+    PRESET_INFERENCE,
+    PRESET_TRAINING,
+    PRESET_BATCH,
+    PRESETS
+};
+enum fill_mode {
+    CONTENTS_ANY,
+    CONTENTS_ZERO,
+    CONTENTS_POISON
 };
 enum error_mode {
     ERROR_ABORT,
     ERROR_REPORT
+};
+enum device_free_mode {
+    DEVICE_FREE_SYNC,
+    DEVICE_FREE_QUARANTINE
+};
+enum meminfo_mode {
+    MEMINFO_ADJUSTED,
+    MEMINFO_DRIVER
 };
 enum helper_mode {
     HELPER_AUTO,
@@ -29,7 +52,7 @@ enum helper_mode {
 };
 
 enum {
-    PATTERN_BYTES = 1024
+    PATTERN_BYTES = 1024,
 };
 
 /* A share of memory: bytes, or per cent of what there is. */
@@ -45,6 +68,10 @@ struct pattern {
     char text[PATTERN_BYTES];
 };
 
+static inline bool pattern_is_dash(const struct pattern *p) {
+    return p->text[0] == '-' && p->text[1] == '\0';
+}
+
 typedef bool option_flag;
 typedef size_t option_threshold;
 typedef struct share option_share;
@@ -52,7 +79,12 @@ typedef size_t option_bytes;
 typedef uint64_t option_millis; /* NEVER for -1 */
 typedef struct pressure_limits option_pressure;
 typedef enum helper_mode option_helper;
+typedef enum device_free_mode option_device_free;
+typedef enum meminfo_mode option_meminfo;
+typedef struct numa_choice option_numa;
 typedef enum thp_mode option_thp;
+typedef enum preset option_preset;
+typedef enum fill_mode option_fill;
 typedef enum stats_mode option_stats;
 typedef struct pattern option_pattern;
 typedef int option_signal;

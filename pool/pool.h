@@ -39,14 +39,38 @@ MUST_CHECK struct block *pool_fill(struct pool *p, size_t bytes, enum pool_pages
 /* Takes a LIVE block back as the newest of its bucket. False, and nothing done: it was not LIVE. */
 MUST_CHECK bool pool_release(struct pool *p, struct block *b, uint64_t now_ms) EXCLUDES(p->lock);
 
-/* The same, and gives its memory back at once: nobody is about to ask for such a block again. */
-MUST_CHECK bool pool_discard(struct pool *p, struct block *b) EXCLUDES(p->lock);
+/* The same, and gives its memory back at once, which is counted by its cause, one of p->own.stats: nobody
+ * is about to ask for such a block again, or should have this one. */
+MUST_CHECK bool pool_discard(struct pool *p, struct block *b, const _Atomic size_t *why)
+    EXCLUDES(p->lock);
 
-/* Makes an idle block of `bytes`, resident before anybody asks for it. False: refused. */
+/*
+ * Around the time for which a device knows the pages of a LIVE block, or of a part of it: they are neither lent,
+ * nor moved, nor given back, and neither are they if it is freed in between, but after the last of these times.
+ */
+void pool_register(struct pool *p, struct block *b) EXCLUDES(p->lock);
+void pool_unregister(struct pool *p, struct block *b) EXCLUDES(p->lock);
+
+/* pool_release in two steps: what is held is neither LIVE nor idle, and the caller's alone. */
+MUST_CHECK bool pool_hold(struct pool *p, struct block *b) EXCLUDES(p->lock);
+void pool_put(struct pool *p, struct block *b, uint64_t now_ms) EXCLUDES(p->lock);
+
+/* Somebody else gives its memory back, or has done so: the record is EMPTY, and has no address. Was it
+ * LIVE? It must not be EMPTY, and be in nobody's hands if it is held. */
+bool pool_forget(struct pool *p, struct block *b) EXCLUDES(p->lock);
+
+/* Makes an idle block of `bytes`, all of it there before anybody asks for it. False: refused. */
 MUST_CHECK bool pool_prefault(struct pool *p, size_t bytes, uint64_t now_ms) EXCLUDES(p->lock);
 
-/* Adds to a counter of the pool's. */
-void pool_add(struct pool *p, _Atomic size_t *counter, size_t n) EXCLUDES(p->lock);
+/* So much memory of the device is free, says the driver. */
+void pool_tell_free(struct pool *p, size_t bytes) EXCLUDES(p->lock);
+
+/* Adds to a counter of the pool's, one of p->own.stats. */
+void pool_add(struct pool *p, const _Atomic size_t *counter, size_t n) EXCLUDES(p->lock);
+
+/* From now on the figures are at `place`, zeroed pages that other processes may see, as long as the slot
+ * says so, which is empty now. Where they were they stay as they are. */
+void pool_show(struct pool *p, figures_slot *slot, struct figures *place) EXCLUDES(p->lock);
 
 /* Bytes of idle blocks. Async-signal-safe. */
 static inline size_t pool_idle_bytes(const struct pool *p) {

@@ -21,8 +21,14 @@ unsigned pressure_percent(size_t part, size_t whole) {
     return (unsigned)size_min(percent, 100);
 }
 
+static unsigned percent_of(size_t part, size_t whole) {
+    return whole != 0 ? pressure_percent(part, whole) : 0;
+}
+
 static unsigned machine_percent(const struct pressure_reading *r) {
-    return r->total != 0 ? pressure_percent(size_minus(r->total, r->available), r->total) : 0;
+    unsigned used = percent_of(size_minus(r->total, r->available), r->total);
+    unsigned promised = percent_of(r->promised, r->promisable);
+    return used > promised ? used : promised;
 }
 
 static bool is_emergency(const struct pressure_reading *now, bool max_met,

@@ -1,8 +1,8 @@
 /*
  * pressure.h - how short memory is, judged from the figures of one moment and of the one before.
  *
- *     used, of a group's limit or of the machine     >= cleanup %       CLEANUP
- *                                                    >= emergency %     EMERGENCY
+ *     used, of a group's limit or of the machine;    >= cleanup %       CLEANUP
+ *     promised, of what may be                       >= emergency %     EMERGENCY
  *     memory.high was met; some task stalls          since the reading before, 10 % of the time
  *                                                                       CLEANUP
  *     memory.max was met                             and the group is  < cleanup %      CLEANUP
@@ -48,6 +48,9 @@ struct pressure_reading {
     struct pressure_stall stall;
     size_t available; /* bytes of the machine */
     size_t total;
+    size_t
+        promised; /* bytes of the machine, and how many may be: where it promises no more than it has */
+    size_t promisable;
     bool watch_fired;
 };
 

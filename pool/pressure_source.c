@@ -82,12 +82,21 @@ static void add_machine(const struct pressure_source *s, struct pressure_reading
     if (read_proc(s, "/proc/meminfo", text, sizeof text)) {
         r->available = pressure_parse_field(text, "MemAvailable");
         r->total = r->available != 0 ? pressure_parse_field(text, "MemTotal") : 0;
+        r->promised = s->is_strict ? pressure_parse_field(text, "Committed_AS") : 0;
+        r->promisable = s->is_strict ? pressure_parse_field(text, "CommitLimit") : 0;
     }
+}
+
+/* proc_sys_vm(5), overcommit_memory */
+static bool is_strict(const struct pressure_source *s) {
+    char mode[4] = "";
+    return read_proc(s, "/proc/sys/vm/overcommit_memory", mode, sizeof mode) && mode[0] == '2';
 }
 
 void pressure_open(struct pressure_source *s, const char *root,
                    const struct pressure_watch_config *watch) {
     s->root = root;
+    s->is_strict = is_strict(s);
     s->in_group = cgroup_find(&s->group, root);
     pressure_watch_open(&s->watch, watch);
 }

@@ -13,6 +13,7 @@
 
 struct pressure_source {
     const char *root; /* of /proc and /sys; "" as usual */
+    bool is_strict;   /* the machine promises no more than it has */
     bool in_group;
     struct cgroup group; /* where in_group */
     struct pressure_watch watch;

@@ -61,36 +61,55 @@ static void collect_aged(struct pool *p, uint64_t before_ms, size_t idle_min, st
 }
 
 /* Files a victim that gave back so many bytes. */
-static size_t file(struct pool *p, struct block *b, size_t bytes, _Atomic size_t *why)
+static size_t file(struct pool *p, struct block *b, size_t bytes, const _Atomic size_t *why)
     EXCLUDES(p->lock) {
-    lock_acquire(&p->lock);
+    stock_lock(p);
     stock_file(p, b);
-    stats_add(&p->stats.released_blocks, bytes != 0 && block_state(b) == BLOCK_EMPTY);
-    stats_add(&p->stats.released_bytes, bytes);
-    stats_add(why, bytes);
-    gauge_sub(&p->stats.reserved_bytes, bytes);
-    lock_release(&p->lock);
+    stats_add(&p->figures->stats.released_blocks, bytes != 0 && block_state(b) == BLOCK_EMPTY);
+    stats_add(&p->figures->stats.released_bytes, bytes);
+    stats_add(stock_figure(p, why), bytes);
+    gauge_sub(&p->figures->stats.reserved_bytes, bytes);
+    stock_unlock(p);
     return bytes;
 }
 
-size_t reclaim_block(struct pool *p, struct block *b, size_t moved, _Atomic size_t *why) {
+/* When a block became idle that gave its memory back, but not the promise of it: no hole was to be had in its place, and
+ * time will not change that. It is tried again when the system refuses something. */
+static const uint64_t AGELESS = NEVER - 1;
+
+/* Nobody may have a block that the program has made read-only, or the like. */
+static void lose(struct pool *p, struct block *b, size_t bytes) EXCLUDES(p->lock) {
+    stock_lock(p);
+    gauge_sub(&p->figures->stats.reserved_bytes, bytes);
+    stock_lose(p, b);
+    stock_unlock(p);
+}
+
+size_t reclaim_block(struct pool *p, struct block *b, size_t moved, const _Atomic size_t *why) {
     size_t held = extent_bytes(block_held(b));
     if (p->backend->drain(p->backend, b)) {
+        b->freed_ms = b->committed ? AGELESS : b->freed_ms;
         return file(p, b, held - moved, why);
     }
+    if (b->is_altered) {
+        lose(p, b, held - moved);
+        return 0;
+    }
+    b->freed_ms = b->freed_ms == AGELESS ? 0 : b->freed_ms;
     if (moved != 0) {
-        lock_acquire(&p->lock);
-        gauge_add(&p->stats.reserved_bytes, moved);
-        lock_release(&p->lock);
+        stock_lock(p);
+        gauge_add(&p->figures->stats.reserved_bytes, moved);
+        stock_grown(p);
+        stock_unlock(p);
     }
     return file(p, b, 0, why);
 }
 
 /* The end of a block goes back; its first granules stay, as many as `keep` bytes make. */
-static size_t trim(struct pool *p, struct block *b, size_t keep, _Atomic size_t *why)
+static size_t trim(struct pool *p, struct block *b, size_t keep, const _Atomic size_t *why)
     EXCLUDES(p->lock) {
     struct extent left = {.granules = (uint32_t)size_min(b->granules, keep / GRANULE)};
-    if (left.granules == 0) {
+    if (left.granules == 0 || p->is_whole) {
         return reclaim_block(p, b, 0, why);
     }
     size_t gone = extent_bytes(block_held(b)) - extent_bytes(left);
@@ -101,7 +120,7 @@ static size_t trim(struct pool *p, struct block *b, size_t keep, _Atomic size_t 
     return file(p, b, 0, why);
 }
 
-static size_t drain_all(struct pool *p, const struct victims *v, _Atomic size_t *why)
+static size_t drain_all(struct pool *p, const struct victims *v, const _Atomic size_t *why)
     EXCLUDES(p->lock) {
     size_t sum = 0;
     struct block *next = NULL;
@@ -112,39 +131,40 @@ static size_t drain_all(struct pool *p, const struct victims *v, _Atomic size_t 
     return sum;
 }
 
-size_t reclaim_beyond(struct pool *p, size_t idle_max, _Atomic size_t *why) {
+size_t reclaim_beyond(struct pool *p, size_t idle_max, const _Atomic size_t *why) {
     struct victims v = {.end = &v.first};
-    lock_acquire(&p->lock);
+    stock_lock(p);
     collect_beyond(p, idle_max, &v);
     v.surplus = size_minus(idle_max, stats_read(&p->idle_bytes));
-    lock_release(&p->lock);
+    stock_unlock(p);
     return drain_all(p, &v, why);
 }
 
-size_t reclaim_aged(struct pool *p, uint64_t before_ms, size_t idle_min, _Atomic size_t *why) {
+size_t reclaim_aged(struct pool *p, uint64_t before_ms, size_t idle_min,
+                    const _Atomic size_t *why) {
     struct victims v = {.end = &v.first};
-    lock_acquire(&p->lock);
+    stock_lock(p);
     collect_aged(p, before_ms, idle_min, &v);
     v.surplus = size_minus(idle_min, stats_read(&p->idle_bytes));
-    lock_release(&p->lock);
+    stock_unlock(p);
     return drain_all(p, &v, why);
 }
 
 uint64_t reclaim_oldest_ms(struct pool *p) {
-    lock_acquire(&p->lock);
+    stock_lock(p);
     const struct block *b = stock_oldest(p, 0);
     uint64_t freed_ms = b != NULL ? b->freed_ms : NEVER;
-    lock_release(&p->lock);
+    stock_unlock(p);
     return freed_ms;
 }
 
 bool reclaim_promises(struct pool *p, uint64_t before_ms) {
     struct victims v = {.end = &v.first};
-    lock_acquire(&p->lock);
+    stock_lock(p);
     for (unsigned c = 0; c < SIZE_CLASSES; c++) {
         collect_empty(p, &p->buckets[c].empty, before_ms, &v);
     }
-    lock_release(&p->lock);
-    (void)drain_all(p, &v, &p->stats.aged_bytes);
+    stock_unlock(p);
+    (void)drain_all(p, &v, &p->own.stats.aged_bytes);
     return v.first != NULL;
 }

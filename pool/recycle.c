@@ -58,13 +58,14 @@ static bool may_go_on(enum move_result result) {
 }
 
 static void count(struct pool *p, const struct tally *t) REQUIRES(p->lock) {
-    stats_add(&p->stats.recycled_blocks, t->granules != 0);
-    stats_add(&p->stats.recycled_bytes, t->granules * GRANULE);
-    stats_add(&p->stats.moves, t->moves);
-    stats_add(&p->stats.released_bytes, t->dropped_bytes);
-    stats_add(&p->stats.stuck_bytes, t->dropped_bytes);
-    gauge_sub(&p->stats.reserved_bytes, t->dropped_bytes);
-    gauge_add(&p->stats.reserved_bytes, t->doubted_bytes);
+    stats_add(&p->figures->stats.recycled_blocks, t->granules != 0);
+    stats_add(&p->figures->stats.recycled_bytes, t->granules * GRANULE);
+    stats_add(&p->figures->stats.moves, t->moves);
+    stats_add(&p->figures->stats.released_bytes, t->dropped_bytes);
+    stats_add(&p->figures->stats.stuck_bytes, t->dropped_bytes);
+    gauge_sub(&p->figures->stats.reserved_bytes, t->dropped_bytes);
+    gauge_add(&p->figures->stats.reserved_bytes, t->doubted_bytes);
+    stock_grown(p);
 }
 
 void recycle_abandon(struct pool *p, const struct move *m) {
@@ -75,10 +76,10 @@ void recycle_abandon(struct pool *p, const struct move *m) {
     if (last < block_bytes(b)) {
         (void)p->backend->clear(p->backend, b, last, block_bytes(b));
     }
-    lock_acquire(&p->lock);
-    gauge_sub(&p->stats.reserved_bytes, extent_bytes(block_held(b)));
+    stock_lock(p);
+    gauge_sub(&p->figures->stats.reserved_bytes, extent_bytes(block_held(b)));
     stock_lose(p, b);
-    lock_release(&p->lock);
+    stock_unlock(p);
 }
 
 static enum move_result borrow(struct pool *p, struct move *m, uint32_t last, struct tally *t) {
@@ -99,9 +100,9 @@ bool recycle_into(struct pool *p, struct block *b, uint32_t first, uint32_t last
     if (first >= last || !backend_can_move(p->backend)) {
         return true;
     }
-    lock_acquire(&p->lock);
+    stock_lock(p);
     struct block *lenders = collect(p, last - first);
-    lock_release(&p->lock);
+    stock_unlock(p);
     if (lenders == NULL) {
         return true;
     }
@@ -111,13 +112,13 @@ bool recycle_into(struct pool *p, struct block *b, uint32_t first, uint32_t last
     if (result == MOVE_LOST) {
         recycle_abandon(p, &m);
     }
-    lock_acquire(&p->lock);
+    stock_lock(p);
     while (lenders != NULL) {
         struct block *lender = lenders;
         lenders = lender->older;
         stock_file(p, lender);
     }
     count(p, &t);
-    lock_release(&p->lock);
+    stock_unlock(p);
     return result != MOVE_LOST;
 }

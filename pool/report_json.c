@@ -26,6 +26,12 @@ static void write_name(struct writer *w, const char *name) {
     write_text(w, "\": ");
 }
 
+static void write_word(struct writer *w, const char *name, const char *word) {
+    write_name(w, name);
+    write_string(w, word);
+    write_text(w, ", ");
+}
+
 static void write_field(struct writer *w, const char *name, size_t n, const char *after) {
     write_name(w, name);
     write_number(w, n, 0);
@@ -47,34 +53,53 @@ static void write_gauge(struct writer *w, const char *name, const struct gauge *
     write_field(w, "freed", stats_read(&g->freed), "},\n   ");
 }
 
-static void write_class(struct writer *w, const struct bucket *bucket, unsigned c) {
+static void write_class(struct writer *w, const struct class_figures *of, unsigned c) {
     write_text(w, "\n    {");
     write_field(w, "size", size_class_bytes(c), ", ");
-    write_field(w, "hits", stats_read(&bucket->hits), ", ");
-    write_field(w, "misses", stats_read(&bucket->misses), ", ");
-    write_field(w, "idle", stats_read(&bucket->idle), "}");
+    write_field(w, "hits", stats_read(&of->hits), ", ");
+    write_field(w, "misses", stats_read(&of->misses), ", ");
+    write_field(w, "idle", stats_read(&of->idle), ", ");
+    write_field(w, "live", stats_read(&of->live), "}");
 }
 
-static void write_classes(struct writer *w, const struct pool *p) {
+static void write_classes(struct writer *w, const struct figures *f) {
     write_text(w, "\"classes\": [");
     const char *separator = "";
     for (unsigned c = 0; c < SIZE_CLASSES; c++) {
-        const struct bucket *b = &p->buckets[c];
-        if (stats_read(&b->hits) + stats_read(&b->misses) + stats_read(&b->idle) > 0) {
+        const struct class_figures *of = &f->classes[c];
+        if (stats_read(&of->hits) + stats_read(&of->misses) + stats_read(&of->idle) +
+                stats_read(&of->live) >
+            0) {
             write_text(w, separator);
-            write_class(w, b, c);
+            write_class(w, of, c);
             separator = ",";
         }
     }
     write_char(w, ']');
 }
 
-static void write_pool(struct writer *w, const struct pool *p) {
-    const struct stats *s = &p->stats;
+static void write_nearby(struct writer *w, const struct report *r, const struct pool *p) {
+    const struct nearby *n = report_nearby(r, p);
+    if (n != NULL) {
+        write_field(w, "node", (size_t)n->node, ", ");
+        write_word(w, "placement", nearby_word(n, r->placement));
+    }
+}
+
+static void write_pool(struct writer *w, const struct report *r, const struct pool *p) {
+    const struct figures *f = stock_figures(p);
+    const struct stats *s = &f->stats;
     write_text(w, "\n  {\"kind\": ");
     write_string(w, p->backend->kind);
     write_text(w, ", ");
     write_field(w, "id", p->backend->id, ",\n   ");
+    if (p->backend->uuid != NULL) {
+        write_word(w, "uuid", p->backend->uuid);
+        write_word(w, "pci_address", p->backend->pci_address);
+        write_field(w, "device_bytes", p->backend->device_bytes, ", ");
+        write_field(w, "device_free_bytes", stats_read(&f->device_free_bytes), ",\n   ");
+    }
+    write_nearby(w, r, p);
 #define GAUGE(name, doc) write_gauge(w, #name, &s->name);
 #define COUNTER(name, doc) write_field(w, #name, stats_read(&s->name), ", ");
 #define BYTES(name, doc) write_field(w, #name, stats_read(&s->name), ", ");
@@ -82,9 +107,10 @@ static void write_pool(struct writer *w, const struct pool *p) {
 #undef GAUGE
 #undef COUNTER
 #undef BYTES
+    write_field(w, "idle_bytes", pool_idle_bytes(p), ", ");
     write_field(w, "mappings", stats_read(&p->backend->mappings), ", ");
     write_ratio_field(w, "fragmentation", pool_idle_bytes(p), gauge_current(&s->reserved_bytes));
-    write_classes(w, p);
+    write_classes(w, f);
     write_char(w, '}');
 }
 
@@ -101,17 +127,72 @@ static void write_totals(struct writer *w, const struct totals *t) {
     write_field(w, "oom_retries", t->oom_retries, "},\n");
 }
 
+static void write_figures(struct writer *w, const struct report *r) {
+    write_text(w, " \"process\": {");
+    for (size_t i = 0; i < r->figure_count; i++) {
+        write_text(w, i > 0 ? ", " : "");
+        write_field(w, r->figures[i].name, r->figures[i].value, "");
+    }
+    write_text(w, "},\n");
+}
+
+static void write_nodes(struct writer *w, const struct residence *r) {
+    write_text(w, "\"nodes\": [");
+    for (unsigned i = 0; i < r->count; i++) {
+        write_text(w, i > 0 ? ", {" : "{");
+        write_field(w, "id", r->nodes[i].id, ", ");
+        write_field(w, "live_bytes", r->nodes[i].live, ", ");
+        write_field(w, "idle_bytes", r->nodes[i].idle, "}");
+    }
+    write_text(w, "]},\n");
+}
+
+static void write_numa(struct writer *w, const struct report *r, const struct totals *t) {
+    write_text(w, " \"numa\": {");
+    write_word(w, "mode", placement_mode_word(r->placement->mode));
+    write_word(w, "placement", report_placement(r));
+    write_word(w, "note", report_placement_note(r));
+    write_ratio_field(w, "local_request_ratio", size_minus(t->requests, t->remote_hits),
+                      t->requests);
+    write_word(w, "measured_by", r->residence->measured_by);
+    write_field(w, "local_bytes", r->residence->local_bytes, ", ");
+    write_field(w, "misplaced_bytes", r->residence->misplaced_bytes, ", ");
+    write_nodes(w, r->residence);
+}
+
+/* Which process, of all on all machines, and when. */
+static void write_identity(struct writer *w, const struct report *r) {
+    const struct identity *who = r->identity;
+    write_word(w, "command", who->command);
+    write_field(w, "pid", who->pid, ",\n ");
+    write_word(w, "host", who->host);
+    write_name(w, "rank");
+    if (who->rank == IDENTITY_NO_RANK) {
+        write_text(w, "null");
+    } else {
+        write_number(w, (size_t)who->rank, 0);
+    }
+    write_text(w, ", ");
+    write_field(w, "start_ticks", who->start_ticks, ", ");
+    write_word(w, "boot_id", who->boot_id);
+    write_field(w, "time_unix_us", r->time_unix_us, ",\n");
+}
+
 void report_json(struct writer *w, const struct report *r) {
     struct totals t = report_totals(r);
-    write_text(w, "{\"schema\": \"bigmalloc-stats/1\", \"command\": ");
-    write_string(w, r->command);
-    write_text(w, ", ");
-    write_field(w, "pid", r->pid, ",\n");
+    write_text(w, "{\"schema\": \"bigmalloc-stats/1\", ");
+    write_identity(w, r);
     write_totals(w, &t);
+    write_numa(w, r, &t);
+    write_figures(w, r);
+
     write_text(w, " \"pools\": [");
-    for (size_t i = 0; i < r->pool_count; i++) {
-        write_text(w, i > 0 ? "," : "");
-        write_pool(w, &r->pools[i]);
+    size_t cursor = 0;
+    const char *separator = "";
+    for (const struct pool *p = r->next(&cursor); p != NULL; p = r->next(&cursor)) {
+        write_text(w, separator);
+        write_pool(w, r, p);
+        separator = ",";
     }
     write_text(w, "]}\n");
 }

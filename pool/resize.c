@@ -9,29 +9,30 @@ bool resize_in_place(struct pool *p, struct block *b, size_t bytes) {
     if (bytes > block_bytes(b)) {
         return false;
     }
-    lock_acquire(&p->lock);
+    stock_lock(p);
     size_t grown = size_minus(bytes, b->requested_bytes);
-    gauge_add(&p->stats.requested_bytes, grown);
-    stats_add(&p->stats.grown_bytes, grown);
-    gauge_sub(&p->stats.requested_bytes, size_minus(b->requested_bytes, bytes));
+    gauge_add(&p->figures->stats.requested_bytes, grown);
+    stats_add(&p->figures->stats.grown_bytes, grown);
+    gauge_sub(&p->figures->stats.requested_bytes, size_minus(b->requested_bytes, bytes));
     b->requested_bytes = bytes;
     size_t more = stock_use(b, bytes);
-    gauge_add(&p->stats.allocated_bytes, more);
-    gauge_add(&p->stats.reserved_bytes, more);
-    lock_release(&p->lock);
+    gauge_add(&p->figures->stats.allocated_bytes, more);
+    gauge_add(&p->figures->stats.reserved_bytes, more);
+    stock_grown(p);
+    stock_unlock(p);
     return true;
 }
 
 /* A block with memory that holds a tail at most, MOVING. NULL, and why not. */
 static struct block *empty_block(struct pool *p, size_t bytes, enum fill_result *result) {
     struct block *b = stock_take(p, size_class_of(bytes), HOLDS_TAIL);
-    *result = b != NULL ? p->backend->fill(p->backend, b) : FILL_REFUSED;
+    *result = b != NULL ? p->backend->fill(p->backend, b, bytes) : FILL_REFUSED;
     if (b == NULL || *result == FILL_OK) {
         return b;
     }
-    lock_acquire(&p->lock);
+    stock_lock(p);
     stock_push_empty(p, b);
-    lock_release(&p->lock);
+    stock_unlock(p);
     return NULL;
 }
 
@@ -64,39 +65,40 @@ static void file_split(struct pool *p, struct block *b, uint64_t now_ms) REQUIRE
     }
     b->freed_ms = now_ms;
     stock_push(p, b);
-    stats_add(&p->stats.moves, 1);
+    stats_add(&p->figures->stats.moves, 1);
 }
 
 /* b holds no more than it serves; what did not move, `left` bytes, went back to the system. */
 static void count_shed(struct pool *p, struct block *b, struct extent keep, size_t left)
     REQUIRES(p->lock) {
-    gauge_sub(&p->stats.allocated_bytes, extent_bytes(block_held(b)) - extent_bytes(keep));
-    gauge_sub(&p->stats.reserved_bytes, left);
-    stats_add(&p->stats.released_bytes, left);
-    stats_add(&p->stats.outgrown_bytes, left);
+    gauge_sub(&p->figures->stats.allocated_bytes, extent_bytes(block_held(b)) - extent_bytes(keep));
+    gauge_sub(&p->figures->stats.reserved_bytes, left);
+    stats_add(&p->figures->stats.released_bytes, left);
+    stats_add(&p->figures->stats.outgrown_bytes, left);
     block_set_held(b, keep);
 }
 
 void resize_shed(struct pool *p, struct block *b, uint64_t now_ms) {
     struct extent keep = block_extent(b, b->requested_bytes);
     size_t surplus = extent_bytes(block_held(b)) - extent_bytes(keep);
-    if (surplus == 0) {
+    if (surplus == 0 || b->registrations != 0) {
         return;
     }
     struct block *idle = b->granules > keep.granules ? split(p, b, keep.granules) : NULL;
     size_t moved = idle != NULL ? idle->granules * GRANULE : 0;
     bool cleared = surplus == moved ||
                    p->backend->clear(p->backend, b, block_extent_end(b, keep), block_held_end(b));
-    lock_acquire(&p->lock);
+    stock_lock(p);
     if (cleared) {
         count_shed(p, b, keep, surplus - moved);
     } else {
-        gauge_add(&p->stats.reserved_bytes, moved);
+        gauge_add(&p->figures->stats.reserved_bytes, moved);
+        stock_grown(p);
     }
     if (idle != NULL) {
         file_split(p, idle, now_ms);
     }
-    lock_release(&p->lock);
+    stock_unlock(p);
 }
 
 /* ---- grow ---- */
@@ -122,19 +124,21 @@ static bool move_contents(struct pool *p, struct move *m) {
 static bool gather(struct pool *p, struct move *m, size_t bytes) {
     m->count = (uint32_t)size_min(block_extent(m->from, m->from->requested_bytes).granules,
                                   block_whole_bytes(m->to) / GRANULE);
+    m->count = m->from->registrations == 0 ? m->count : 0;
     uint32_t wanted = block_extent(m->to, bytes).granules;
     return recycle_into(p, m->to, m->count, wanted) && move_contents(p, m);
 }
 
-/* Where the pages are now. False: somebody else has freed m->from, which is an error of the program. */
+/* Where the pages are now. Is m->from to give back what it still has? Not where somebody else has freed it,
+ * which is an error of the program, nor where it is PARKED. */
 static bool file_moved(struct pool *p, const struct move *m, size_t bytes) REQUIRES(p->lock) {
-    bool live = stock_take_back(p, m->from);
+    bool is_left = stock_take_back(p, m->from) && !stock_park(p, m->from);
     m->to->is_altered = m->from->is_altered;
     m->to->granules += m->moved;
     stock_hand_out(p, m->to, bytes);
-    stats_add(&p->stats.grown_bytes, bytes);
-    stats_add(&p->stats.moved_blocks, 1);
-    return live;
+    stats_add(&p->figures->stats.grown_bytes, bytes);
+    stats_add(&p->figures->stats.moved_blocks, 1);
+    return is_left;
 }
 
 struct block *resize_by_moving(struct pool *p, struct block *b, size_t bytes,
@@ -148,11 +152,11 @@ struct block *resize_by_moving(struct pool *p, struct block *b, size_t bytes,
         *result = FILL_LOST;
         return NULL;
     }
-    lock_acquire(&p->lock);
-    bool live = file_moved(p, &m, bytes);
-    lock_release(&p->lock);
-    if (live) {
-        (void)reclaim_block(p, b, m.moved * GRANULE, &p->stats.outgrown_bytes);
+    stock_lock(p);
+    bool is_left = file_moved(p, &m, bytes);
+    stock_unlock(p);
+    if (is_left) {
+        (void)reclaim_block(p, b, m.moved * GRANULE, &p->own.stats.outgrown_bytes);
     }
     return to;
 }

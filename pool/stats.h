@@ -32,10 +32,14 @@ static inline size_t stats_read(const _Atomic size_t *figure) {
     return atomic_load_explicit(figure, memory_order_relaxed);
 }
 
+static inline void stats_set(_Atomic size_t *figure, size_t n) {
+    atomic_store_explicit(figure, n, memory_order_relaxed);
+}
+
 /* The caller holds the lock of the pool: a load and a store, no atomic addition. */
 static inline size_t stats_add(_Atomic size_t *figure, size_t n) {
     size_t sum = stats_read(figure) + n;
-    atomic_store_explicit(figure, sum, memory_order_relaxed);
+    stats_set(figure, sum);
     return sum;
 }
 
@@ -45,14 +49,15 @@ static inline size_t gauge_current(const struct gauge *g) {
     return size_minus(stats_read(&g->allocated), freed);
 }
 
-static inline void gauge_add(struct gauge *g, size_t n) {
+HOT void gauge_add(struct gauge *g, size_t n) {
     size_t current = stats_add(&g->allocated, n) - stats_read(&g->freed);
-    if (current > stats_read(&g->peak)) {
-        atomic_store_explicit(&g->peak, current, memory_order_relaxed);
+    /* Signed: a child that no fork handler of ours saw frees what it never saw allocated. */
+    if ((ptrdiff_t)current > (ptrdiff_t)stats_read(&g->peak)) {
+        stats_set(&g->peak, current);
     }
 }
 
-static inline void gauge_sub(struct gauge *g, size_t n) {
+HOT void gauge_sub(struct gauge *g, size_t n) {
     stats_add(&g->freed, n);
 }
 

@@ -4,6 +4,8 @@ enum {
     WORD_BITS = 64
 };
 
+figures_slot stock_own_slot;
+
 static struct bucket *bucket_of(struct pool *p, const struct block *b) {
     return &p->buckets[b->size_class];
 }
@@ -14,11 +16,21 @@ static uint64_t bit_of(unsigned c) {
 
 /* ---- idle ---- */
 
+/* So many bytes more are idle; all that were is known here alone. */
+static void add_idle_bytes(struct pool *p, size_t bytes) REQUIRES(p->lock) {
+    stats_set(&p->figures->idle_bytes, stats_add(&p->idle_bytes, bytes));
+}
+
+static void add_idle_block(struct pool *p, const struct block *b, size_t count) REQUIRES(p->lock) {
+    size_t idle = bucket_of(p, b)->idle += count;
+    stats_set(&p->figures->classes[b->size_class].idle, idle);
+}
+
 static void enter(struct pool *p, struct block *b) REQUIRES(p->lock) {
     block_set_state(b, BLOCK_IDLE);
     p->stocked[b->size_class / WORD_BITS] |= bit_of(b->size_class);
-    stats_add(&bucket_of(p, b)->idle, 1);
-    stats_add(&p->idle_bytes, extent_bytes(block_held(b)));
+    add_idle_block(p, b, 1);
+    add_idle_bytes(p, extent_bytes(block_held(b)));
 }
 
 void stock_push(struct pool *p, struct block *b) {
@@ -61,8 +73,8 @@ void stock_remove(struct pool *p, struct block *b) {
     if (bucket->newest == NULL) {
         p->stocked[b->size_class / WORD_BITS] &= ~bit_of(b->size_class);
     }
-    stats_add(&bucket->idle, (size_t)-1);
-    stats_add(&p->idle_bytes, 0 - extent_bytes(block_held(b)));
+    add_idle_block(p, b, (size_t)-1);
+    add_idle_bytes(p, 0 - extent_bytes(block_held(b)));
 }
 
 unsigned stock_next(const struct pool *p, unsigned c, unsigned last) {
@@ -97,7 +109,7 @@ void stock_push_empty(struct pool *p, struct block *b) {
     block_set_state(b, BLOCK_EMPTY);
     b->older = *list;
     *list = b;
-    stats_add(&p->idle_bytes, b->tail_bytes);
+    add_idle_bytes(p, b->tail_bytes);
 }
 
 struct block *stock_pop(struct pool *p, struct block **list) {
@@ -105,7 +117,7 @@ struct block *stock_pop(struct pool *p, struct block **list) {
     if (b != NULL) {
         *list = b->older;
         block_set_state(b, BLOCK_MOVING);
-        stats_add(&p->idle_bytes, 0 - (size_t)b->tail_bytes);
+        add_idle_bytes(p, 0 - (size_t)b->tail_bytes);
     }
     return b;
 }
@@ -133,7 +145,7 @@ static struct block *create(struct pool *p, unsigned c) {
 }
 
 struct block *stock_take(struct pool *p, unsigned c, enum stock_holds most) {
-    lock_acquire(&p->lock);
+    stock_lock(p);
     struct block *b = most >= HOLDS_ANYTHING ? pop_newest(p, c) : NULL;
     if (b == NULL && most >= HOLDS_TAIL) {
         b = stock_pop_lent(p, c);
@@ -141,7 +153,7 @@ struct block *stock_take(struct pool *p, unsigned c, enum stock_holds most) {
     if (b == NULL) {
         b = stock_pop(p, &p->buckets[c].empty);
     }
-    lock_release(&p->lock);
+    stock_unlock(p);
     return b != NULL ? b : create(p, c);
 }
 
@@ -163,28 +175,55 @@ void stock_hand_out(struct pool *p, struct block *b, size_t bytes) {
     size_t grown = stock_use(b, bytes);
     block_set_state(b, BLOCK_LIVE);
     b->requested_bytes = bytes;
-    gauge_add(&p->stats.allocated_bytes, extent_bytes(block_held(b)));
-    gauge_add(&p->stats.requested_bytes, bytes);
-    if (grown != 0) {
-        gauge_add(&p->stats.reserved_bytes, grown);
+    size_t live = stats_add(&p->figures->classes[b->size_class].live, 1);
+    if (UNLIKELY(live > bucket_of(p, b)->live_peak)) {
+        bucket_of(p, b)->live_peak = live;
     }
+    gauge_add(&p->figures->stats.allocated_bytes, extent_bytes(block_held(b)));
+    gauge_add(&p->figures->stats.requested_bytes, bytes);
+    if (grown != 0) {
+        gauge_add(&p->figures->stats.reserved_bytes, grown);
+        stock_grown(p);
+    }
+    stock_grown_live(p);
+}
+
+struct marks stock_look(struct pool *p, enum looker who) {
+    for (int i = 0; i < LOOKERS; i++) {
+        p->seen[i].live = size_max(p->seen[i].live, p->marks.live);
+        p->seen[i].reserved = size_max(p->seen[i].reserved, p->marks.reserved);
+    }
+    struct marks highest = p->seen[who];
+    p->marks = (struct marks){.live = gauge_current(&p->figures->stats.allocated_bytes),
+                              .reserved = gauge_current(&p->figures->stats.reserved_bytes)};
+    p->seen[who] = p->marks;
+    return highest;
 }
 
 bool stock_take_back(struct pool *p, struct block *b) {
     if (UNLIKELY(block_state(b) != BLOCK_LIVE)) {
         return false;
     }
-    gauge_sub(&p->stats.allocated_bytes, extent_bytes(block_held(b)));
-    gauge_sub(&p->stats.requested_bytes, b->requested_bytes);
+    stats_add(&p->figures->classes[b->size_class].live, (size_t)-1);
+    gauge_sub(&p->figures->stats.allocated_bytes, extent_bytes(block_held(b)));
+    gauge_sub(&p->figures->stats.requested_bytes, b->requested_bytes);
     b->requested_bytes = 0;
     block_set_state(b, BLOCK_MOVING);
     return true;
 }
 
+bool stock_park(struct pool *p, struct block *b) {
+    (void)p;
+    if (UNLIKELY(b->registrations != 0)) {
+        block_set_state(b, BLOCK_PARKED);
+    }
+    return b->registrations != 0;
+}
+
 void stock_lose(struct pool *p, struct block *b) {
     block_set_held(b, (struct extent){0});
     block_set_state(b, BLOCK_LOST);
-    stats_add(&p->stats.lost_blocks, 1);
+    stats_add(&p->figures->stats.lost_blocks, 1);
 }
 
 /* ---- invariants ---- */
@@ -211,7 +250,7 @@ static bool bucket_is_valid(const struct bucket *bucket, unsigned c, size_t *hel
         *held += extent_bytes(block_held(b));
         idle++;
     }
-    return bucket->oldest == newer && stats_read(&bucket->idle) == idle &&
+    return bucket->oldest == newer && bucket->idle == idle &&
            empty_is_valid(bucket->lent, true, held) && empty_is_valid(bucket->empty, false, held);
 }
 
@@ -224,5 +263,5 @@ bool stock_is_valid(const struct pool *p) {
             return false;
         }
     }
-    return held == stats_read(&p->idle_bytes);
+    return held == stats_read(&p->idle_bytes) && held == stats_read(&p->figures->idle_bytes);
 }

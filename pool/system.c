@@ -4,6 +4,7 @@
 #include <sys/sysinfo.h>
 
 #include "pool/cgroup.h"
+#include "pool/pressure.h"
 #include "pool/text_file.h"
 
 static const size_t DEFAULT_MAX_MAP_COUNT = 65530;
@@ -21,10 +22,22 @@ static size_t tightest_limit(void) {
     return tightest;
 }
 
+bool system_is_strict(void) {
+    return text_file_number("/proc/sys/vm/overcommit_memory", 0) == 2;
+}
+
+static size_t promise_limit(void) {
+    static char text[4 * KIB];
+    size_t limit = system_is_strict() && text_file_read("/proc/meminfo", text, sizeof text)
+                       ? pressure_parse_field(text, "CommitLimit")
+                       : 0;
+    return limit != 0 ? limit : UNLIMITED;
+}
+
 size_t system_memory_limit(void) {
     struct sysinfo info;
     size_t ram = sysinfo(&info) == 0 ? (size_t)info.totalram * info.mem_unit : UNLIMITED;
-    return size_min(ram, tightest_limit());
+    return size_min(size_min(ram, promise_limit()), tightest_limit());
 }
 
 size_t system_mappings_limit(void) {

@@ -6,8 +6,12 @@
 
 #include "pool/util.h"
 
-/* Memory that this process may use, in bytes: the RAM of the machine, or the tightest limit of its
- * memory cgroup (v1 or v2) and of all that lie above it. Opens files; one caller at a time. cgroups(7). */
+/* Does the system promise no more memory than it has? proc_sys_vm(5), overcommit_memory. */
+bool system_is_strict(void);
+
+/* Memory that this process may use, in bytes: the RAM of the machine, what a strict one promises at most, or
+ * the tightest limit of its memory cgroup (v1 or v2) and of all that lie above it. Opens files; one
+ * caller at a time. cgroups(7). */
 size_t system_memory_limit(void);
 
 /* Mappings that a process may have: vm.max_map_count, or the kernel's default. */

@@ -27,6 +27,8 @@
 #define MUST_CHECK __attribute__((warn_unused_result))
 /* A way that few take, kept apart so that the way of the many needs no stack. */
 #define ASIDE __attribute__((noinline))
+/* A way of all requests: a call would take a fiftieth of a hit. */
+#define HOT static inline __attribute__((always_inline))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 

@@ -16,6 +16,7 @@ void writer_flush(struct writer *w) {
             continue;
         }
         if (n <= 0) {
+            w->failed = true;
             break; /* nobody reads it: there is no one left to tell */
         }
         p += n;

@@ -13,6 +13,7 @@ struct writer {
     char *text;    /* the buffer, of the owner's */
     size_t size;   /* its bytes */
     size_t length; /* of them in use */
+    bool failed;   /* fd did not take all of it */
 };
 
 /* An empty writer to fd, with room[size] as its buffer. */

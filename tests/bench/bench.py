@@ -66,6 +66,7 @@ WORKLOADS = (
     Workload("PyTorch DataLoader", "4 workers", ("torch_loaders.py",), needs=("numpy", "torch"), needs_gib=3,
              share_of_runs=0.6, under=("glibc", BIGMALLOC)),
     Workload("hit pair malloc + free, memory untouched", "", ("hit_pair",), unit="ns"),
+    Workload("dlsym of a name that is not the driver's", "", ("lookup",), unit="ns", under=("glibc", BIGMALLOC)),
     Workload("growth by realloc, touched, from 1 MiB", "by 1/8", ("grow", "eighths"), needs_gib=4),
     Workload("growth by realloc, touched, from 1 MiB", "by 1 MiB", ("grow", "steps")),
     Workload("shrinking by realloc, touched, to 1 MiB", "by 1/8", ("grow", "shrink"), needs_gib=4),

@@ -16,6 +16,8 @@ file in the folder of the guest. So no message of the kernel ever cuts a result 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import re
 import shlex
@@ -23,17 +25,18 @@ import shutil
 import signal
 import stat
 import subprocess
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 QEMU = "qemu-system-x86_64"
-MEMORY_MIB = 4096
 # Emulated string instructions go word by word or byte by byte, and most of what a page fault takes is such a
 # clearing of a page. Without them (erms, fsrm, and rep_good, which is feature 112 of Linux) it takes half.
 PROCESSOR = "max,-erms,-fsrm"
 PLAIN_LOOPS = "clearcpuid=112"
-JOB_LIMIT_S = 60
-OUTPUT_BYTES = 6000  # of a job's output the end
+JOB_LIMIT_S = 600  # of the guest's time, which is ours: hanging, on the slowest machine
+OUTPUT_BYTES = 30000  # of a job's output the end
 
 
 @dataclass
@@ -56,35 +59,56 @@ class Guest:
     jobs: list[Job]
     files: dict[str, Path] = field(default_factory=dict)  # where in the guest: what
     kernel_options: list[str] = field(default_factory=list)
+    accelerator: str = "tcg"  # with thread=single one processor runs at a time: a third less work here
+    cpus: int = 2
+    memory_mib: int = 4096  # where there are nodes, the sum of theirs
     qemu: list[str] = field(default_factory=list)  # more options
-    limit_s: int = 400  # on a busy machine; two minutes are usual
+    limit_s: int = 900  # without a word: for the kernel to come up, and for each job
 
 
-def why_none() -> str | None:
+def why_none(memory_mib: int = Guest.memory_mib) -> str | None:
     for program in (QEMU, "busybox", "timeout", "ldd"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
     if kernel() is None:
         return "no Debian kernel in /boot can be read"
-    if available_mib() < MEMORY_MIB + 512:
-        return f"less than {MEMORY_MIB + 512} MiB of memory are available"
+    if available_mib() < memory_mib + 512:
+        return f"less than {memory_mib + 512} MiB of memory are available"
     return None
 
 
 def boot(guest: Guest) -> dict[str, Result]:
     """What the jobs did, by name; without those that the guest did not finish in its time."""
+    with running(guest) as results:
+        return results()
+
+
+@contextlib.contextmanager
+def running(guest: Guest) -> Iterator[Callable[[], dict[str, Result]]]:
+    """A guest that has been started, and is ended at the latest when its user is: boot(), once called."""
     guest.folder.mkdir(parents=True, exist_ok=True)
-    initramfs, console, results = (guest.folder / name for name in ("initramfs", "console", "results"))
+    said = guest.folder / "results"
+    with ended_when_silent(guest.limit_s, qemu_command(guest, said), guest.folder / "qemu", said) as wait:
+
+        def results() -> dict[str, Result]:
+            wait()
+            return parse(said.read_text("utf-8", errors="replace"), guest.jobs)
+
+        yield results
+
+
+def qemu_command(guest: Guest, results: Path) -> list[str]:
+    """With the files that it wants made."""
+    initramfs, console = (guest.folder / name for name in ("initramfs", "console"))
     for said in (console, results):
         said.write_bytes(b"")
     initramfs.write_bytes(archive(contents(guest)))
     options = ["console=ttyS0", "quiet", "panic=-1", "loglevel=4", "rdinit=/init", PLAIN_LOOPS, *guest.kernel_options]
-    command = [QEMU, "-machine", "q35", "-accel", "tcg", "-cpu", PROCESSOR, "-smp", "2", "-m", f"{MEMORY_MIB}M"]
+    command = [QEMU, "-machine", "q35", "-accel", guest.accelerator, "-cpu", PROCESSOR]
+    command += ["-smp", str(guest.cpus), "-m", f"{guest.memory_mib}M"]
     command += ["-kernel", str(kernel()), "-initrd", str(initramfs), "-append", " ".join(options)]
     command += ["-nodefaults", "-display", "none", "-no-reboot"]
-    command += ["-serial", f"file:{console}", "-serial", f"file:{results}", *guest.qemu]
-    run_killed_after(guest.limit_s, command, guest.folder / "qemu")
-    return parse(results.read_text("utf-8", errors="replace"), guest.jobs)
+    return [*command, "-serial", f"file:{console}", "-serial", f"file:{results}", *guest.qemu]
 
 
 def last_words(folder: Path) -> list[str]:
@@ -110,8 +134,12 @@ def available_mib() -> int:
     return int(found[1]) // 1024 if found else 0
 
 
+@functools.cache
 def needed_libraries(program: Path) -> list[Path]:
     """The loader among them; none for a static program, and for what is no program."""
+    with program.open("rb") as file:
+        if file.read(4) != b"\x7fELF":
+            return []
     said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False)
     return [Path(path) for path in re.findall(r"(/\S+) \(0x", said.stdout)]
 
@@ -164,7 +192,6 @@ export PATH=/bin HOME=/root
 mount -t devtmpfs devices /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-mount -t tmpfs tmp /tmp
 mount -t cgroup2 groups /sys/fs/cgroup
 echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 ip link set lo up
@@ -191,24 +218,34 @@ poweroff -f
 # ---- Running ----
 
 
-def run_killed_after(limit_s: int, command: list[str], log: Path) -> None:
-    """Whatever becomes of this process: timeout(1) ends the machine. So does a signal that ends us."""
+@contextlib.contextmanager
+def ended_when_silent(limit_s: int, command: list[str], log: Path, words: Path) -> Iterator[Callable[[], None]]:
+    """Waits when called, as long as the file with the words grows. Whatever becomes of this process: timeout(1) ends
+    the other. So does a signal that ends us."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["timeout", "-s", "KILL", str(limit_s), *command],
+            ["timeout", "-s", "KILL", str(20 * limit_s), *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
-        try:
-            process.wait(limit_s + 10)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+
+    def wait() -> None:
+        said, heard_s = 0, time.monotonic()
+        while time.monotonic() < heard_s + limit_s:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+                return
+            if words.stat().st_size > said:
+                said, heard_s = words.stat().st_size, time.monotonic()
+
+    try:
+        yield wait
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def parse(said: str, jobs: list[Job]) -> dict[str, Result]:

@@ -26,7 +26,7 @@ static void make_zero(const struct fake_backend *f, struct block *b, size_t from
     }
 }
 
-static enum fill_result fill(struct backend *self, struct block *b) {
+static enum fill_result fill(struct backend *self, struct block *b, size_t bytes) {
     struct fake_backend *f = (struct fake_backend *)self;
     f->fills++;
     if (b->address == NULL && !(f->refuse_all_fills && f->refusal == FILL_NO_ADDRESS)) {
@@ -41,7 +41,7 @@ static enum fill_result fill(struct backend *self, struct block *b) {
     size_t tail = block_bytes(b) % GRANULE;
     b->has_gap = f->has_gaps && tail != 0 && tail < GRANULE / 4 * 3;
     b->committed = true;
-    block_set_held(b, (struct extent){0});
+    block_set_held(b, block_extent(b, self->is_whole ? bytes : 0));
     return FILL_OK;
 }
 

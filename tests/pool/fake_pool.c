@@ -73,6 +73,10 @@ void release(struct block *b, uint64_t now_ms) {
     cr_assert(pool_release(&pool, b, now_ms));
 }
 
+bool discard(struct block *b) {
+    return pool_discard(&pool, b, &pool.own.stats.outgrown_bytes);
+}
+
 size_t figure(const _Atomic size_t *f) {
     return stats_read(f);
 }

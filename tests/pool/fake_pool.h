@@ -38,6 +38,9 @@ bool is_full_of(const struct block *b, char value);
 
 void release(struct block *b, uint64_t now_ms);
 
+/* As one that realloc has outgrown. Was it live? */
+bool discard(struct block *b);
+
 size_t figure(const _Atomic size_t *f);
 
 #endif

@@ -43,10 +43,12 @@ int __real_prctl(int option, ...);
 ssize_t __real_write(int fd, const void *bytes, size_t count);
 ssize_t __real_read(int fd, void *bytes, size_t count);
 int __real_poll(struct pollfd *all, nfds_t count, int timeout_ms);
+int __real_posix_fallocate(int fd, off_t offset, off_t bytes);
 int __real_open(const char *path, int flags, ...);
 
 void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset);
 int __wrap_munmap(void *address, size_t bytes);
+int __wrap_getcpu(unsigned *cpu, unsigned *node);
 int __wrap_mprotect(void *address, size_t bytes, int protection);
 int __wrap_madvise(void *address, size_t bytes, int advice);
 void *__wrap_mremap(void *old, size_t old_bytes, size_t bytes, int flags, ...);
@@ -55,6 +57,13 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t count);
 ssize_t __wrap_read(int fd, void *bytes, size_t count);
 int __wrap_poll(struct pollfd *all, nfds_t count, int timeout_ms);
 int __wrap_open(const char *path, int flags, ...);
+int __wrap_posix_fallocate(int fd, off_t offset, off_t bytes);
+
+int __wrap_getcpu(unsigned *cpu, unsigned *node) {
+    (void)cpu;
+    *node = inject.node;
+    return 0;
+}
 
 void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
     bool too_large = inject.mmap_largest != 0 && bytes > inject.mmap_largest && refuse();
@@ -124,6 +133,14 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t count) {
 
 ssize_t __wrap_read(int fd, void *bytes, size_t count) {
     return fails(CALL_READ) ? -1 : __real_read(fd, bytes, count);
+}
+
+/* It answers with the error, and leaves errno alone. */
+int __wrap_posix_fallocate(int fd, off_t offset, off_t bytes) {
+    int saved_errno = errno;
+    int error = fails(CALL_POSIX_FALLOCATE) ? errno : 0;
+    errno = saved_errno;
+    return error != 0 ? error : __real_posix_fallocate(fd, offset, bytes);
 }
 
 int __wrap_poll(struct pollfd *all, nfds_t count, int timeout_ms) {

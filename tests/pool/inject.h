@@ -19,6 +19,7 @@ enum call {
     CALL_WRITE,
     CALL_OPEN,
     CALL_READ,
+    CALL_POSIX_FALLOCATE,
     CALLS
 };
 
@@ -44,6 +45,7 @@ struct inject {
     int madvise_advice;    /* only this advice is counted and fails; 0: any */
     size_t write_most;     /* a write takes so many bytes at most; 0: no limit */
     short poll_reports;    /* what poll finds on its first descriptor; 0: it asks the system */
+    unsigned node;         /* of the processor that the caller runs on */
     const char *root;      /* files below /proc and /sys are opened below this; NULL: as usual */
 };
 

@@ -49,6 +49,17 @@ static bool string(const char **p) {
     return true;
 }
 
+static bool word(const char **p) {
+    static const char *const words[] = {"true", "false", "null"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strncmp(*p, words[i], strlen(words[i])) == 0) {
+            *p += strlen(words[i]);
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool digits(const char **p) {
     size_t n = strspn(*p, "0123456789");
     *p += n;
@@ -96,7 +107,7 @@ static bool value(const char **p, int depth) {
     if (accept(p, '[')) {
         return items(p, depth + 1, ']', value);
     }
-    return **p == '"' ? string(p) : number(p);
+    return **p == '"' ? string(p) : word(p) || number(p);
 }
 
 bool json_is_valid(const char *text) {

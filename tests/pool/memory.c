@@ -9,7 +9,7 @@
 
 /* A child that hangs is a child that fails. */
 enum {
-    CHILD_SECONDS = 20
+    CHILD_SECONDS = 300 /* a child that hangs */
 };
 
 /* The kernel answers EFAULT where a process would be killed. write(2), read(2) */

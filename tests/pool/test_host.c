@@ -35,7 +35,7 @@ TestSuite(host, .init = start, .fini = stop);
 TestSuite(host_fork, .init = start, .fini = stop);
 
 static struct stats *stats(void) {
-    return &host.pools[0].stats;
+    return &host.pools[0].own.stats;
 }
 
 static struct block *acquire(size_t bytes) {
@@ -72,6 +72,25 @@ Test(host, releases_a_block_only_once) {
     cr_expect(not(host_release(&host, b, 2)));
 }
 
+Test(host, registers_all_blocks_of_a_range) {
+    struct block *first = acquire(8 * MIB);
+    struct block *second = acquire(8 * MIB);
+    struct block *third = acquire(8 * MIB);
+    cr_assert(eq(ptr, second->address, first->address + 8 * MIB), "neighbours");
+    host_register(&host, first->address + 5 * MIB, 4 * MIB);
+    cr_expect(eq(uint, first->registrations, 1));
+    cr_expect(eq(uint, second->registrations, 1));
+    cr_expect(eq(uint, third->registrations, 0));
+    host_unregister(&host, first->address + 5 * MIB, 4 * MIB);
+    cr_expect(eq(uint, first->registrations + second->registrations, 0));
+}
+
+Test(host, registers_nothing_outside_of_its_addresses) {
+    static char elsewhere[4 * MIB];
+    host_register(&host, elsewhere, sizeof elsewhere);
+    host_register(&host, NULL, 16 * MIB);
+}
+
 Test(host, drains_all_that_is_idle_and_says_how_much) {
     struct block *a = acquire(8 * MIB);
     struct block *b = acquire(1 * MIB);
@@ -80,10 +99,26 @@ Test(host, drains_all_that_is_idle_and_says_how_much) {
     use(live, 2);
     release(a, 1);
     release(b, 2);
-    cr_expect(eq(sz, host_drain(&host, HOST_TRIMMED), 9 * MIB));
+    cr_expect(eq(sz, host_trim(&host), 9 * MIB));
     cr_expect(eq(sz, resident_bytes(a->address, 8 * MIB), 0));
     cr_expect(is_all(live->address, 2 * MIB, 2));
-    cr_expect(eq(sz, host_drain(&host, HOST_TRIMMED), 0));
+    cr_expect(eq(sz, host_trim(&host), 0));
+    cr_expect(eq(sz, stats_read(&stats()->trimmed_bytes), 9 * MIB));
+    cr_expect(eq(sz, stats_read(&stats()->released_bytes), 9 * MIB));
+    cr_expect(eq(sz, stats_read(&stats()->released_blocks), 2));
+}
+
+Test(host, steps_aside_with_idle_memory_and_with_promises) {
+    struct block *lender = acquire(8 * MIB);
+    release(lender, 1000);
+    struct block *b = acquire(16 * MIB);
+    cr_assert(lender->committed && block_state(lender) == BLOCK_EMPTY);
+    cr_expect(host_step_aside(&host));
+    cr_expect(not(lender->committed));
+    release(b, 1001);
+    cr_expect(host_step_aside(&host));
+    cr_expect(eq(sz, stats_read(&stats()->refused_bytes), 16 * MIB));
+    cr_expect(not(host_step_aside(&host)), "nothing is left");
 }
 
 Test(host, a_refused_request_makes_it_give_back_idle_memory_and_try_again) {
@@ -94,6 +129,7 @@ Test(host, a_refused_request_makes_it_give_back_idle_memory_and_try_again) {
     inject_nothing();
     cr_expect(is_writable(b->address));
     cr_expect(eq(int, block_state(idle), BLOCK_EMPTY));
+    cr_expect(eq(sz, stats_read(&stats()->refused_bytes), 64 * MIB));
     cr_expect(eq(sz, stats_read(&stats()->oom_retries), 1));
     cr_expect(eq(sz, stats_read(&stats()->failures), 0));
 }
@@ -140,6 +176,30 @@ Test(host, a_refused_request_is_tried_again_when_others_give_way) {
     cr_expect(eq(sz, stats_read(&stats()->oom_retries), 1));
 }
 
+static bool take_five_milliseconds(void) {
+    uint64_t end_us = clock_us() + 5000;
+    while (clock_us() < end_us) {
+    }
+    return true;
+}
+
+Test(host, the_time_that_a_miss_takes_is_counted_and_that_of_a_hit_is_not) {
+    host.give_way = take_five_milliseconds;
+    (void)acquire(1 * MIB);
+    size_t before_us = stats_read(&stats()->miss_us);
+    inject_failures(CALL_MPROTECT, 1, 1);
+    uint64_t start_us = clock_us();
+    struct block *b = acquire(8 * MIB);
+    uint64_t took_us = clock_us() - start_us;
+    inject_nothing();
+    size_t counted_us = stats_read(&stats()->miss_us) - before_us;
+    cr_expect(ge(sz, counted_us, 5000));
+    cr_expect(le(sz, counted_us, took_us));
+    release(b, 1);
+    cr_expect(eq(ptr, acquire(8 * MIB), b));
+    cr_expect(eq(sz, stats_read(&stats()->miss_us), before_us + counted_us));
+}
+
 Test(host, a_refused_request_fails_when_nobody_has_anything_to_give) {
     enum fill_result result = FILL_OK;
     host.give_way = give_way;
@@ -183,7 +243,7 @@ Test(host, a_request_beyond_the_addresses_keeps_what_is_idle) {
 
 Test(host, release_preserves_errno_also_when_it_gives_memory_back) {
     struct block *b = acquire(8 * MIB);
-    host.retention.cache_max = 0;
+    host.retention.cache_max = host.share.cache_max = 0;
     errno = 66;
     inject_failures(CALL_MMAP, 1, 1);
     inject_failures(CALL_MADVISE, 1, 1);
@@ -205,7 +265,7 @@ Test(host, without_addresses_does_not_start) {
 /* ---- the cap ---- */
 
 Test(host, a_release_over_the_cap_gives_back_the_oldest) {
-    host.retention.cache_max = 10 * MIB;
+    host.retention.cache_max = host.share.cache_max = 10 * MIB;
     struct block *a = acquire(8 * MIB);
     struct block *b = acquire(1 * MIB);
     struct block *c = acquire(4 * MIB);
@@ -220,7 +280,7 @@ Test(host, a_release_over_the_cap_gives_back_the_oldest) {
 }
 
 Test(host, exactly_the_cap_may_stay) {
-    host.retention.cache_max = 9 * MIB;
+    host.retention.cache_max = host.share.cache_max = 9 * MIB;
     struct block *a = acquire(8 * MIB);
     struct block *b = acquire(1 * MIB);
     release(a, 1);
@@ -229,7 +289,7 @@ Test(host, exactly_the_cap_may_stay) {
 }
 
 Test(host, with_a_cap_of_nothing_keeps_nothing) {
-    host.retention.cache_max = 0;
+    host.retention.cache_max = host.share.cache_max = 0;
     struct block *b = acquire(8 * MIB);
     use(b, 7);
     release(b, 1);
@@ -313,9 +373,33 @@ Test(host, that_may_lend_gives_back_more_than_a_little_when_memory_grows) {
     cr_expect(not(tails_stay_idle_beside(80 * MIB)));
 }
 
+/* A peak of 256 MiB, and then blocks of many sizes, one at a time, 360 MiB a round. How much is held after that. */
+static size_t held_after_a_peak_and(int rounds) {
+    static const size_t mib[] = {8, 12, 18, 26, 40, 56, 88, 112};
+    host.retention.reserve = 0;
+    release(acquire(256 * MIB), 1);
+    for (int i = 0; i < rounds * 8; i++) {
+        release(acquire(mib[i % 8] * MIB), 2);
+    }
+    return host_held_bytes(&host);
+}
+
+Test(host, holds_what_a_peak_needed_for_a_while) {
+    cr_expect(eq(sz, held_after_a_peak_and(4), 256 * MIB));
+}
+
+Test(host, gives_back_what_only_a_peak_of_long_ago_needed) {
+    cr_expect(eq(sz, held_after_a_peak_and(8), 114 * MIB));
+}
+
+Test(host, forgets_no_peak_where_nothing_ages) {
+    host.retention.decay_ms = NEVER;
+    cr_expect(eq(sz, held_after_a_peak_and(8), 256 * MIB));
+}
+
 Test(host, a_request_for_more_than_there_is_gives_nothing_back) {
     host.retention.reserve = 0;
-    host.retention.memory_limit = 512 * MIB;
+    host.retention.memory_limit = host.share.memory_limit = 512 * MIB;
     struct block *idle = acquire(1 * MIB);
     release(idle, 1);
     (void)acquire(640 * MIB);
@@ -409,6 +493,39 @@ Test(host, a_tick_ends_the_promises_for_blocks_that_lent_everything) {
     cr_expect(not(is_readable(lender->address)));
 }
 
+Test(host, a_promise_that_could_not_be_ended_is_left_alone_until_the_system_refuses_something) {
+    struct block *lender = acquire(8 * MIB);
+    release(lender, 1000);
+    (void)acquire(16 * MIB);
+    inject_failures(CALL_MMAP, 1, 1);
+    (void)host_tick(&host, 11001, PRESSURE_NONE);
+    cr_assert(lender->committed, "no hole was to be had");
+    inject_nothing();
+    (void)host_tick(&host, 12000, PRESSURE_NONE);
+    cr_expect(lender->committed);
+    cr_expect(eq(sz, inject.calls[CALL_MMAP] + inject.calls[CALL_MADVISE], 0));
+    cr_expect(host_step_aside(&host));
+    cr_expect(not(lender->committed));
+}
+
+Test(host, a_block_of_such_a_promise_ages_like_any_in_its_next_life) {
+    host.retention.reserve = 0;
+    struct block *lender = acquire(8 * MIB);
+    release(lender, 1000);
+    (void)acquire(16 * MIB);
+    inject_failures(CALL_MMAP, 1, 1);
+    (void)host_tick(&host, 11001, PRESSURE_NONE);
+    inject_nothing();
+    cr_assert(eq(ptr, acquire(8 * MIB), lender));
+    inject_failures(CALL_MMAP, 1, 1);
+    inject_failures(CALL_MADVISE, 1, 1);
+    cr_assert(pool_discard(lender->home, lender, &stats()->outgrown_bytes));
+    inject_nothing();
+    cr_assert(eq(int, block_state(lender), BLOCK_IDLE), "nothing could be given back");
+    (void)host_tick(&host, 12000, PRESSURE_NONE);
+    cr_expect(eq(int, block_state(lender), BLOCK_EMPTY));
+}
+
 Test(host, when_memory_is_short_what_was_idle_for_a_second_goes) {
     struct block *old = acquire(8 * MIB);
     struct block *young = acquire(16 * MIB);
@@ -430,27 +547,64 @@ Test(host, in_an_emergency_everything_idle_goes) {
     cr_expect(eq(sz, stats_read(&stats()->emergencies), 1));
 }
 
-/* ---- prefault ---- */
+/* ---- silence ---- */
 
-Test(host, makes_its_reserve_resident_piece_by_piece) {
-    host.retention.reserve = 136 * MIB;
-    cr_expect(host_prefault(&host, 1));
-    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 64 * MIB));
-    cr_expect(host_prefault(&host, 2));
-    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 128 * MIB));
-    cr_expect(host_prefault(&host, 3));
-    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 136 * MIB));
-    cr_expect(not(host_prefault(&host, 4)), "all of it is there");
-    struct block *b = acquire(64 * MIB);
-    cr_expect(eq(sz, resident_bytes(b->address, 64 * MIB), 64 * MIB));
+Test(host, before_silence_gives_back_what_was_idle_for_more_than_a_tenth_of_a_second) {
+    host.retention.reserve = 0;
+    struct block *old = acquire(8 * MIB);
+    struct block *young = acquire(16 * MIB);
+    release(old, 1000);
+    release(young, 1001);
+    host_before_silence(&host, 1101);
+    cr_expect(eq(int, block_state(old), BLOCK_EMPTY));
+    cr_expect(eq(int, block_state(young), BLOCK_IDLE), "for exactly that long");
+    cr_expect(eq(sz, stats_read(&stats()->aged_bytes), 8 * MIB));
 }
 
-Test(host, makes_no_more_resident_than_may_be_idle) {
-    host.retention.reserve = 72 * MIB;
-    host.retention.cache_max = 8 * MIB;
-    cr_expect(host_prefault(&host, 1));
-    cr_expect(not(host_prefault(&host, 2)));
-    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 8 * MIB));
+Test(host, before_silence_leaves_the_reserve) {
+    host.retention.reserve = 20 * MIB;
+    prepare_two_idle_blocks();
+    host_before_silence(&host, 100000);
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 20 * MIB));
+}
+
+/* ---- altered blocks ---- */
+
+Test(host, an_altered_block_gives_its_memory_back_when_it_is_released) {
+    struct block *b = acquire(8 * MIB);
+    use(b, 7);
+    cr_assert(eq(int, mprotect(b->address, 2 * MIB, PROT_READ), 0));
+    b->is_altered = true;
+    errno = 77;
+    release(b, 1);
+    cr_expect(eq(int, errno, 77));
+    cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
+    cr_expect(eq(sz, resident_bytes(b->address, 8 * MIB), 0));
+    cr_expect(eq(sz, stats_read(&stats()->altered_bytes), 8 * MIB));
+    cr_expect(eq(sz, stats_read(&stats()->outgrown_bytes), 0));
+    cr_expect(eq(ptr, acquire(8 * MIB), b));
+    cr_expect(is_writable(b->address));
+    release(b, 2);
+    cr_expect(eq(int, block_state(b), BLOCK_IDLE), "for its next owner it is like any");
+}
+
+Test(host, an_altered_block_lends_nothing_when_it_is_made_smaller) {
+    struct block *b = acquire(16 * MIB);
+    use(b, 7);
+    b->is_altered = true;
+    cr_expect(eq(ptr, host_resize(&host, b, 4 * MIB, 1), b));
+    cr_expect(eq(sz, pool_idle_bytes(&host.pools[0]), 0));
+    cr_expect(eq(sz, resident_bytes(b->address, 16 * MIB), 4 * MIB));
+}
+
+Test(host, what_grows_by_moving_altered_pages_is_altered) {
+    struct block *b = acquire(8 * MIB);
+    use(b, 7);
+    b->is_altered = true;
+    struct block *grown = host_resize(&host, b, 32 * MIB, 1);
+    cr_assert(not(eq(ptr, grown, b)));
+    cr_expect(grown->is_altered);
+    cr_expect(not(b->is_altered));
 }
 
 Test(host, a_hit_gives_nothing_back) {
@@ -458,7 +612,7 @@ Test(host, a_hit_gives_nothing_back) {
     struct block *b = acquire(1 * MIB);
     release(a, 1);
     release(b, 2);
-    host.retention.cache_max = 0;
+    host.retention.cache_max = host.share.cache_max = 0;
     cr_expect(eq(ptr, acquire(1 * MIB), b));
     cr_expect(eq(int, block_state(a), BLOCK_IDLE));
 }
@@ -515,7 +669,7 @@ static bool child_allocates_as_ever(void) {
     return zero && host_release(&host, live, 1) && host_release(&host, b, 2) &&
            !host_release(&host, live, 3) && host_acquire(&host, 5 * MIB, PAGES_ANY, &result) == b &&
            is_all(b->address, 5 * MIB, 3) && is_all(fresh->address, 16 * MIB, 4) &&
-           host_drain(&host, HOST_TRIMMED) == 8 * MIB && pool_is_valid(&host.pools[0]);
+           host_trim(&host) == 8 * MIB && pool_is_valid(&host.pools[0]);
 }
 
 Test(host_fork, a_child_allocates_and_releases_as_ever) {
@@ -602,6 +756,22 @@ static bool true_with_locks_free(void) {
     host_after_fork_in_child(&host);
     return host.arena.lock.state == LOCK_FREE && host.records.lock.state == LOCK_FREE &&
            host.pools[0].lock.state == LOCK_FREE;
+}
+
+static size_t idle_amid_a_fork(void) {
+    release(acquire(8 * MIB), 1);
+    host_before_fork(&host);
+    size_t bytes = host_idle_bytes(&host);
+    host_after_fork_in_parent(&host);
+    return bytes;
+}
+
+/* All that is writable is promised to the child, too. */
+Test(host_fork, gives_back_what_is_idle_before_where_the_system_is_strict) {
+    cr_expect(eq(sz, idle_amid_a_fork(), 8 * MIB));
+    host.is_strict = true;
+    cr_expect(eq(sz, idle_amid_a_fork(), 0));
+    cr_expect(eq(sz, stats_read(&stats()->refused_bytes), 8 * MIB));
 }
 
 Test(host_fork, takes_every_lock_and_frees_it_on_both_sides) {

@@ -26,7 +26,7 @@ static struct block block_for(size_t bytes) {
 }
 
 static enum fill_result fill(struct block *b) {
-    return host.backend.fill(&host.backend, b);
+    return host.backend.fill(&host.backend, b, block_bytes(b));
 }
 
 static void drain(struct block *b) {
@@ -354,6 +354,48 @@ Test(host_backend, without_a_budget_drains_by_giving_back_pages_only) {
     cr_expect(eq(int, fill(&b), FILL_OK));
     cr_expect(is_all(b.address, 5 * MIB, 0));
     cr_expect(eq(sz, host.backend.mappings, 0));
+}
+
+/* ---- blocks whose mappings the program has changed ---- */
+
+Test(host_backend, draining_an_altered_block_undoes_what_the_program_did) {
+    start(THP_AUTO, 100);
+    struct block b = block_for(4 * MIB);
+    must_fill(&b);
+    cr_assert(eq(int, madvise(b.address, 2 * MIB, MADV_DONTFORK), 0));
+    cr_assert(eq(int, mprotect(b.address, 4 * MIB, PROT_READ), 0));
+    b.is_altered = true;
+    drain(&b);
+    cr_expect(not(b.is_altered));
+    must_fill(&b);
+    cr_expect(is_writable(b.address));
+    cr_expect(not(has_flag(b.address, "dc")));
+}
+
+Test(host_backend, draining_an_altered_block_needs_no_budget) {
+    start(THP_AUTO, 0);
+    struct block b = block_for(4 * MIB);
+    must_fill(&b);
+    cr_assert(eq(int, mprotect(b.address, 4 * MIB, PROT_READ), 0));
+    b.is_altered = true;
+    drain(&b);
+    cr_expect(not(b.is_altered));
+    cr_expect(eq(sz, host.charged, 0));
+    must_fill(&b);
+    cr_expect(is_writable(b.address));
+}
+
+Test(host_backend, an_altered_block_whose_mappings_cannot_be_replaced_gives_up_its_pages_only) {
+    start(THP_AUTO, 100);
+    struct block b = block_for(4 * MIB);
+    must_fill(&b);
+    memset(b.address, 7, 4 * MIB);
+    b.is_altered = true;
+    inject_failures(CALL_MMAP, 1, 1);
+    cr_expect(not(host.backend.drain(&host.backend, &b)));
+    inject_nothing();
+    cr_expect(b.is_altered);
+    cr_expect(eq(sz, resident_bytes(b.address, 4 * MIB), 0));
 }
 
 Test(host_backend, a_block_that_nothing_can_drain_keeps_its_bytes_and_knows_that_they_are_dirty) {

@@ -8,6 +8,7 @@ Test(json, accepts_values_of_every_kind) {
     cr_expect(json_is_valid("[]\n"));
     cr_expect(json_is_valid("{\"a\": [1, 2.50, -3], \"b\": {\"c\": \"d\\\"\\u00e9\\n\"}}"));
     cr_expect(json_is_valid("0"));
+    cr_expect(json_is_valid("[null, true, false]"));
 }
 
 Test(json, refuses_what_a_parser_would) {
@@ -33,6 +34,7 @@ Test(json, refuses_what_a_parser_would) {
         "{\"a\": 1 \"b\": 2}",
         "{} {}",
         "nan",
+        "nulls",
         "\"\x01\"",
         "\"\\",
         "-",

@@ -18,9 +18,6 @@ enum {
     ROUNDS = 50000
 };
 
-/* A lock that fails may wait for ever. */
-TestSuite(lock, .timeout = 20);
-
 static struct lock lock;
 static size_t counter; /* not atomic: the lock is what is tested */
 

@@ -37,6 +37,7 @@ static void expect_defaults(void) {
     cr_expect(eq(u32, o.pressure.emergency, 90));
     cr_expect(eq(int, o.helper, HELPER_AUTO));
     cr_expect(eq(sz, o.prefault, 0));
+    cr_expect(eq(int, o.numa.mode, NUMA_AUTO));
     cr_expect(eq(int, o.thp, THP_AUTO));
     cr_expect(eq(int, o.stats, STATS_AUTO));
     cr_expect(eq(str, o.stats_file.text, "-"));
@@ -148,6 +149,21 @@ Test(options, a_flag_knows_four_words_for_yes_and_four_for_no) {
     cr_expect(not(accepts("BIGMALLOC=on ")));
 }
 
+Test(options, nodes_are_a_word_or_a_list) {
+    cr_expect(accepts("BIGMALLOC_NUMA=auto") && o.numa.mode == NUMA_AUTO);
+    cr_expect(accepts("BIGMALLOC_NUMA=local") && o.numa.mode == NUMA_LOCAL);
+    cr_expect(accepts("BIGMALLOC_NUMA=interleave") && o.numa.mode == NUMA_INTERLEAVE);
+    cr_expect(accepts("BIGMALLOC_NUMA=off") && o.numa.mode == NUMA_OFF);
+    cr_expect(accepts("BIGMALLOC_NUMA=nodes:0,2-3") && o.numa.mode == NUMA_NODES);
+    cr_expect(node_set_has(&o.numa.nodes, 0) && !node_set_has(&o.numa.nodes, 1));
+    cr_expect(node_set_has(&o.numa.nodes, 2) && node_set_has(&o.numa.nodes, 3));
+    cr_expect(not(accepts("BIGMALLOC_NUMA=nodes")));
+    cr_expect(not(accepts("BIGMALLOC_NUMA=nodes:")));
+    cr_expect(not(accepts("BIGMALLOC_NUMA=nodes:0,")));
+    cr_expect(not(accepts("BIGMALLOC_NUMA=nodes:1024")));
+    cr_expect(not(accepts("BIGMALLOC_NUMA=0,2")));
+}
+
 Test(options, huge_pages_are_auto_on_or_off) {
     cr_expect(accepts("BIGMALLOC_THP=auto") && o.thp == THP_AUTO);
     cr_expect(accepts("BIGMALLOC_THP=on") && o.thp == THP_ON);
@@ -167,11 +183,80 @@ Test(options, the_helper_is_auto_or_off) {
     cr_expect(not(accepts("BIGMALLOC_HELPER=on")));
 }
 
-Test(options, statistics_have_five_modes) {
+/* ---- presets ---- */
+
+Test(options, a_preset_is_one_of_three_words_or_none) {
+    cr_expect(accepts("BIGMALLOC_PRESET=none") && o.preset == PRESET_NONE);
+    cr_expect(accepts("BIGMALLOC_PRESET=inference") && o.preset == PRESET_INFERENCE);
+    cr_expect(accepts("BIGMALLOC_PRESET=training") && o.preset == PRESET_TRAINING);
+    cr_expect(accepts("BIGMALLOC_PRESET=batch") && o.preset == PRESET_BATCH);
+    cr_expect(not(accepts("BIGMALLOC_PRESET=speed")));
+    cr_expect(eq(int, o.preset, PRESET_NONE));
+    expect_defaults();
+}
+
+/* The default of a preset that its option's parser refused, or of an option that is none, would be lost. */
+Test(options, every_value_of_a_preset_is_a_value_of_its_option) {
+#define VALID(name, value) \
+    cr_expect(strlen(value) == 0 || accepts(name "=" value), "%s=%s", name, value);
+#define PRESET(name, inference, training, batch) \
+    VALID(name, inference) VALID(name, training) VALID(name, batch)
+#include "pool/presets.def"
+#undef PRESET
+#undef VALID
+}
+
+Test(options, a_preset_changes_defaults) {
+    cr_expect(accepts("BIGMALLOC_PRESET=training"));
+    cr_expect(eq(u64, o.decay_ms, 60000));
+    cr_expect(eq(u32, o.pressure.cleanup, 85));
+    cr_expect(eq(sz, o.threshold, 1 * MIB));
+    cr_expect(accepts("BIGMALLOC_PRESET=inference"));
+    cr_expect(eq(u64, o.decay_ms, 1000));
+    cr_expect(accepts("BIGMALLOC_PRESET=batch"));
+    cr_expect(eq(u64, o.decay_ms, 250));
+    cr_expect(eq(u32, o.pressure.cleanup, 75), "as without a preset");
+}
+
+Test(options, a_preset_changes_how_a_program_is_watched) {
+    cr_expect(accepts("BIGMALLOC_PRESET=inference"));
+    cr_expect(o.stats == STATS_OFF && o.trace_ms == 10000);
+    cr_expect(accepts("BIGMALLOC_PRESET=training"));
+    cr_expect(o.stats == STATS_AUTO && o.trace_ms == 1000);
+    cr_expect(accepts("BIGMALLOC_PRESET=batch"));
+    cr_expect(o.stats == STATS_TEXT && o.trace_ms == 10);
+    cr_expect(o.live, "top sees all of them");
+}
+
+Test(options, what_is_set_counts_before_and_behind_the_preset) {
+    cr_expect(eq(str, (char *)load("BIGMALLOC_DECAY_MS=7", "BIGMALLOC_PRESET=training", NULL), ""));
+    cr_expect(eq(u64, o.decay_ms, 7));
+    cr_expect(eq(str, (char *)load("BIGMALLOC_PRESET=training", "BIGMALLOC_DECAY_MS=7", NULL), ""));
+    cr_expect(eq(u64, o.decay_ms, 7));
+}
+
+Test(options, what_is_wrong_leaves_what_the_preset_says) {
+    cr_expect(eq(str, (char *)load("BIGMALLOC_DECAY_MS=?", "BIGMALLOC_PRESET=training", NULL),
+                 "bigmalloc: BIGMALLOC_DECAY_MS=?: not a value of this option, using 60000\n"));
+    cr_expect(eq(u64, o.decay_ms, 60000));
+}
+
+/* ---- ---- */
+
+Test(options, new_blocks_hold_anything_zeros_or_poison) {
+    cr_expect(accepts("BIGMALLOC_FILL=none") && o.fill == CONTENTS_ANY);
+    cr_expect(accepts("BIGMALLOC_FILL=zero") && o.fill == CONTENTS_ZERO);
+    cr_expect(accepts("BIGMALLOC_FILL=poison") && o.fill == CONTENTS_POISON);
+    cr_expect(not(accepts("BIGMALLOC_FILL=junk")));
+    cr_expect(not(accepts("BIGMALLOC_FILL=0xd5")));
+}
+
+Test(options, statistics_have_six_modes) {
     cr_expect(accepts("BIGMALLOC_STATS=auto") && o.stats == STATS_AUTO);
     cr_expect(accepts("BIGMALLOC_STATS=off") && o.stats == STATS_OFF);
     cr_expect(accepts("BIGMALLOC_STATS=text") && o.stats == STATS_TEXT);
     cr_expect(accepts("BIGMALLOC_STATS=json") && o.stats == STATS_JSON);
+    cr_expect(accepts("BIGMALLOC_STATS=prom") && o.stats == STATS_PROM);
     cr_expect(accepts("BIGMALLOC_STATS=always") && o.stats == STATS_ALWAYS);
     cr_expect(not(accepts("BIGMALLOC_STATS=xml")));
 }

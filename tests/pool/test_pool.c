@@ -14,13 +14,13 @@ TestSuite(pool_zero, .init = start_with_memory, .fini = expect_valid);
 TestSuite(pool_fork, .init = start_without_memory);
 
 static size_t drain_all(void) {
-    return reclaim_beyond(&pool, 0, &pool.stats.trimmed_bytes);
+    return reclaim_beyond(&pool, 0, &pool.own.stats.trimmed_bytes);
 }
 
 static void expect_gauges(size_t allocated, size_t reserved, size_t requested) {
-    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), allocated));
-    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), reserved));
-    cr_expect(eq(sz, gauge_current(&pool.stats.requested_bytes), requested));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.allocated_bytes), allocated));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.reserved_bytes), reserved));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.requested_bytes), requested));
     cr_expect(eq(sz, pool_idle_bytes(&pool), reserved - allocated));
     expect_valid();
 }
@@ -70,8 +70,8 @@ Test(pool, a_request_may_take_a_larger_block_which_goes_back_to_where_it_belongs
     struct block *b = fill(9 * MIB);
     release(b, 1);
     cr_expect(eq(ptr, acquire(8 * MIB), b));
-    cr_expect(eq(sz, figure(&pool.buckets[56].hits), 1), "counted where it was asked for");
-    cr_expect(eq(sz, figure(&pool.buckets[57].hits), 0));
+    cr_expect(eq(sz, figure(&pool.own.classes[56].hits), 1), "counted where it was asked for");
+    cr_expect(eq(sz, figure(&pool.own.classes[57].hits), 0));
     release(b, 2);
     cr_expect(eq(ptr, pool.buckets[57].newest, b));
 }
@@ -126,7 +126,7 @@ Test(pool, a_block_is_released_only_once) {
     cr_expect(not(pool_release(&pool, b, 2)));
     cr_expect(eq(u64, b->freed_ms, 1));
     cr_expect(eq(sz, pool_idle_bytes(&pool), 8 * MIB));
-    cr_expect(eq(sz, figure(&pool.buckets[56].idle), 1));
+    cr_expect(eq(sz, figure(&pool.own.classes[56].idle), 1));
 }
 
 Test(pool, an_empty_block_cannot_be_released) {
@@ -175,7 +175,7 @@ Test(pool, makes_idle_blocks_before_anybody_asks) {
     cr_expect(pool_prefault(&pool, 8 * MIB, 6), "another one");
     expect_gauges(0, 16 * MIB, 0);
     cr_expect(eq(u64, pool.buckets[56].oldest->freed_ms, 5));
-    cr_expect(eq(sz, figure(&pool.stats.prefaulted_bytes), 16 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.prefaulted_bytes), 16 * MIB));
     cr_expect(not(eq(ptr, acquire(8 * MIB), NULL)));
 }
 
@@ -190,8 +190,8 @@ Test(pool, a_fill_takes_the_address_that_still_holds_a_part) {
     struct block *lender = idle_since(8 * MIB, 1);
     struct block *borrower = borrow(2 * MIB);
     cr_assert(eq(ptr, borrow(8 * MIB), lender));
-    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), 10 * MIB));
-    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), 10 * MIB));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.allocated_bytes), 10 * MIB));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.reserved_bytes), 10 * MIB));
     cr_expect(eq(int, block_state(borrower), BLOCK_LIVE));
 }
 
@@ -201,24 +201,94 @@ Test(pool, a_discarded_block_gives_its_memory_back_at_once) {
     struct block *other = fill(8 * MIB);
     struct block *b = fill(8 * MIB);
     release(other, 1);
-    cr_expect(pool_discard(&pool, b));
+    cr_expect(discard(b));
     cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
     cr_expect(eq(sz, fake.drains, 1));
     cr_expect(eq(ptr, (void *)(uintptr_t)fake.drained[0], b));
-    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), 8 * MIB), "the other one's");
-    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), 0));
-    cr_expect(eq(sz, gauge_current(&pool.stats.requested_bytes), 0));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.reserved_bytes), 8 * MIB), "the other one's");
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.allocated_bytes), 0));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.requested_bytes), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.outgrown_bytes), 8 * MIB));
     cr_expect(eq(ptr, acquire(8 * MIB), other));
     cr_expect(eq(ptr, fill(8 * MIB), b), "its address is used again");
+}
+
+Test(pool, an_altered_block_that_keeps_its_mappings_is_nobodys_any_more) {
+    struct block *b = fill(8 * MIB);
+    b->is_altered = true;
+    fake.refuse_drain = true;
+    cr_expect(discard(b));
+    fake.refuse_drain = false;
+    cr_expect(eq(int, block_state(b), BLOCK_LOST));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.reserved_bytes), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.lost_blocks), 1));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_bytes), 0));
+    cr_expect(not(eq(ptr, fill(8 * MIB), b)));
+}
+
+/* ---- blocks whose pages a device knows ---- */
+
+Test(pool, a_registered_block_is_parked_when_it_is_discarded) {
+    struct block *b = fill(8 * MIB);
+    pool_register(&pool, b);
+    cr_expect(discard(b));
+    cr_expect(eq(int, block_state(b), BLOCK_PARKED));
+    cr_expect(eq(ptr, acquire(8 * MIB), NULL), "it is not idle");
+    cr_expect(eq(sz, gauge_current(&pool.figures->stats.reserved_bytes), 8 * MIB),
+              "but it is still there");
+    cr_expect(not(discard(b)), "a second free is one too many");
+}
+
+Test(pool, a_parked_block_goes_back_after_its_last_registration) {
+    struct block *b = fill(8 * MIB);
+    pool_register(&pool, b);
+    pool_register(&pool, b);
+    cr_assert(discard(b));
+    pool_unregister(&pool, b);
+    cr_expect(eq(int, block_state(b), BLOCK_PARKED));
+    pool_unregister(&pool, b);
+    cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
+    cr_expect(eq(sz, gauge_current(&pool.figures->stats.reserved_bytes), 0));
+    cr_expect(eq(sz, figure(&pool.figures->stats.altered_bytes), 8 * MIB));
+    expect_valid();
+}
+
+Test(pool, a_block_that_was_registered_lives_on) {
+    struct block *b = fill(8 * MIB);
+    pool_register(&pool, b);
+    pool_unregister(&pool, b);
+    cr_expect(eq(int, block_state(b), BLOCK_LIVE));
+    pool_unregister(&pool, b);
+    cr_expect(eq(uint, b->registrations, 0), "once too often changes nothing");
+    cr_expect(discard(b));
+    cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
+}
+
+Test(pool, what_was_registered_more_often_than_can_be_counted_stays) {
+    struct block *b = fill(8 * MIB);
+    for (int i = 0; i < 300; i++) {
+        pool_register(&pool, b);
+    }
+    cr_assert(discard(b));
+    for (int i = 0; i < 400; i++) {
+        pool_unregister(&pool, b);
+    }
+    cr_expect(eq(int, block_state(b), BLOCK_PARKED));
+}
+
+Test(pool, only_a_live_block_can_be_registered) {
+    struct block *b = idle_since(8 * MIB, 1);
+    pool_register(&pool, b);
+    cr_expect(eq(uint, b->registrations, 0));
 }
 
 Test(pool, only_a_live_block_can_be_discarded) {
     struct block *b = fill(8 * MIB);
     release(b, 1);
-    cr_expect(not(pool_discard(&pool, b)));
+    cr_expect(not(discard(b)));
     cr_expect(eq(int, block_state(b), BLOCK_IDLE));
     cr_assert(eq(sz, drain_all(), 8 * MIB));
-    cr_expect(not(pool_discard(&pool, b)));
+    cr_expect(not(discard(b)));
     cr_expect(eq(sz, fake.drains, 1));
 }
 
@@ -239,10 +309,10 @@ Test(pool, a_refused_fill_changes_no_figure) {
     enum fill_result result = FILL_OK;
     fake.refuse_fill = 1;
     cr_assert(eq(ptr, pool_fill(&pool, 8 * MIB, PAGES_FRESH, &result), NULL));
-    cr_expect(eq(sz, figure(&pool.stats.reserved_bytes.allocated), 0));
-    cr_expect(eq(sz, figure(&pool.stats.allocated_bytes.allocated), 0));
-    cr_expect(eq(sz, figure(&pool.stats.requested_bytes.allocated), 0));
-    cr_expect(eq(sz, figure(&pool.buckets[56].misses), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.reserved_bytes.allocated), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.allocated_bytes.allocated), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.requested_bytes.allocated), 0));
+    cr_expect(eq(sz, figure(&pool.own.classes[56].misses), 0));
 }
 
 Test(pool, many_refused_fills_use_up_one_record) {
@@ -284,29 +354,29 @@ Test(pool, the_gauges_hold_after_each_step_of_a_life) {
     release(a, 2);
     release(b, 3);
     expect_gauges(0, 17 * MIB, 0);
-    cr_assert(eq(sz, reclaim_beyond(&pool, 9 * MIB, &pool.stats.capped_bytes), 8 * MIB));
+    cr_assert(eq(sz, reclaim_beyond(&pool, 9 * MIB, &pool.own.stats.capped_bytes), 8 * MIB));
     expect_gauges(0, 9 * MIB, 0);
     cr_assert(eq(sz, drain_all(), 9 * MIB));
     expect_gauges(0, 0, 0);
-    cr_expect(eq(sz, figure(&pool.stats.reserved_bytes.peak), 17 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.allocated_bytes.peak), 17 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.reserved_bytes.peak), 17 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.allocated_bytes.peak), 17 * MIB));
 }
 
 Test(pool, hits_and_misses_are_counted_for_the_class_that_was_asked_for) {
     struct block *b = fill(8 * MIB);
     release(b, 1);
     cr_assert(eq(ptr, acquire(8 * MIB), b));
-    cr_expect(eq(sz, figure(&pool.buckets[56].misses), 1));
-    cr_expect(eq(sz, figure(&pool.buckets[56].hits), 1));
-    cr_expect(eq(sz, figure(&pool.stats.missed_bytes), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.classes[56].misses), 1));
+    cr_expect(eq(sz, figure(&pool.own.classes[56].hits), 1));
+    cr_expect(eq(sz, figure(&pool.own.stats.missed_bytes), 8 * MIB));
 }
 
 Test(pool, failures_and_retries_are_counted_when_told) {
-    pool_add(&pool, &pool.stats.failures, 1);
-    pool_add(&pool, &pool.stats.oom_retries, 1);
-    pool_add(&pool, &pool.stats.oom_retries, 1);
-    cr_expect(eq(sz, figure(&pool.stats.failures), 1));
-    cr_expect(eq(sz, figure(&pool.stats.oom_retries), 2));
+    pool_add(&pool, &pool.own.stats.failures, 1);
+    pool_add(&pool, &pool.own.stats.oom_retries, 1);
+    pool_add(&pool, &pool.own.stats.oom_retries, 1);
+    cr_expect(eq(sz, figure(&pool.own.stats.failures), 1));
+    cr_expect(eq(sz, figure(&pool.own.stats.oom_retries), 2));
 }
 
 Test(pool, that_lost_a_block_is_not_valid) {
@@ -315,12 +385,12 @@ Test(pool, that_lost_a_block_is_not_valid) {
     block_set_state(b, BLOCK_LIVE);
     cr_expect(not(pool_is_valid(&pool)));
     block_set_state(b, BLOCK_IDLE);
-    stats_add(&pool.buckets[56].idle, 1);
+    pool.buckets[56].idle++;
     cr_expect(not(pool_is_valid(&pool)));
-    stats_add(&pool.buckets[56].idle, (size_t)-1);
-    gauge_add(&pool.stats.reserved_bytes, 1);
+    pool.buckets[56].idle--;
+    gauge_add(&pool.own.stats.reserved_bytes, 1);
     cr_expect(not(pool_is_valid(&pool)));
-    gauge_sub(&pool.stats.reserved_bytes, 1);
+    gauge_sub(&pool.own.stats.reserved_bytes, 1);
 }
 
 /* ---- zero ---- */
@@ -335,7 +405,7 @@ static struct block *dirty(size_t bytes) {
 Test(pool_zero, leaves_a_fresh_block_untouched) {
     (void)zeroed(64 * MIB);
     cr_expect(eq(sz, fake.clears, 0));
-    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.zeroed_bytes), 0));
 }
 
 Test(pool_zero, writes_zeros_into_a_warm_block) {
@@ -343,7 +413,7 @@ Test(pool_zero, writes_zeros_into_a_warm_block) {
     cr_assert(eq(ptr, zeroed(8 * MIB), b));
     cr_expect(is_all(b->address, 8 * MIB, 0));
     cr_expect(eq(sz, fake.clears, 0));
-    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.zeroed_bytes), 8 * MIB));
 }
 
 /* Half a gibibyte is not written for a test: its first and its last byte stand for the rest. */
@@ -394,7 +464,7 @@ Test(pool_zero, writes_only_as_far_as_the_block_is_dirty) {
     struct block *b = dirty(8 * MIB + 516 * KIB);
     cr_assert(eq(ptr, zeroed(9 * MIB), b));
     cr_expect(is_all(b->address, 9 * MIB, 0));
-    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 8 * MIB + 516 * KIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.zeroed_bytes), 8 * MIB + 516 * KIB));
 }
 
 Test(pool_zero, of_a_shorter_request_and_then_a_longer_one_makes_all_of_both_zero) {
@@ -410,7 +480,7 @@ Test(pool_zero, of_a_drained_block_has_nothing_to_do) {
     struct block *b = dirty(8 * MIB);
     cr_assert(eq(sz, drain_all(), 8 * MIB));
     cr_assert(eq(ptr, zeroed(8 * MIB), b));
-    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.zeroed_bytes), 0));
     cr_expect(is_all(b->address, 8 * MIB, 0));
 }
 
@@ -427,23 +497,25 @@ Test(pool_zero, of_borrowed_pages_writes_zeros) {
     struct block *b = zeroed(6 * MIB);
     cr_assert(eq(sz, fake.granules, 3));
     cr_expect(is_all(b->address, 6 * MIB, 0));
-    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 6 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.zeroed_bytes), 6 * MIB));
 }
 
 Test(pool_zero, of_fresh_pages_behind_borrowed_ones_writes_the_borrowed_only) {
     (void)dirty(2 * MIB);
     struct block *b = zeroed(8 * MIB);
     cr_expect(is_all(b->address, 8 * MIB, 0));
-    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 2 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.zeroed_bytes), 2 * MIB));
 }
 
 Test(pool_zero, of_what_is_exchanged_holds_no_more_than_what_was_asked_for) {
     struct block *b = dirty_at_its_ends(640 * MIB);
     cr_assert(eq(ptr, zeroed(576 * MIB + 1), b));
-    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), 578 * MIB));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.allocated_bytes), 578 * MIB));
     expect_valid();
     release(b, 2);
     cr_expect(eq(sz, pool_idle_bytes(&pool), 578 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.exchanged_bytes), 62 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_bytes), 62 * MIB));
 }
 
 Test(pool_zero, clears_whole_pages_where_the_request_ends_inside_one) {
@@ -531,14 +603,14 @@ Test(pool_fork, a_child_begins_with_figures_of_its_own) {
     struct block *live = fill(8 * MIB);
     release(fill(8 * MIB), 1);
     cr_assert(eq(sz, drain_all(), 8 * MIB));
-    pool_add(&pool, &pool.stats.failures, 1);
+    pool_add(&pool, &pool.own.stats.failures, 1);
     pool_before_fork(&pool);
     pool_after_fork_in_child(&pool);
     pool_adopt(&pool, live);
-    cr_expect(eq(sz, figure(&pool.buckets[56].misses), 0));
-    cr_expect(eq(sz, figure(&pool.stats.failures), 0));
-    cr_expect(eq(sz, figure(&pool.stats.released_bytes), 0));
-    cr_expect(eq(sz, figure(&pool.stats.allocated_bytes.peak), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.classes[56].misses), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.failures), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_bytes), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.allocated_bytes.peak), 8 * MIB));
     release(live, 2);
     expect_gauges(0, 8 * MIB, 0);
 }
@@ -586,9 +658,9 @@ Test(pool_fork, what_a_child_inherits_is_neither_hit_nor_miss) {
     pool_before_fork(&pool);
     pool_after_fork_in_child(&pool);
     pool_adopt(&pool, live);
-    cr_expect(eq(sz, figure(&pool.buckets[56].hits), 0));
-    cr_expect(eq(sz, figure(&pool.stats.missed_bytes), 0));
-    cr_expect(eq(sz, figure(&pool.stats.inherited_bytes), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.classes[56].hits), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.missed_bytes), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.inherited_bytes), 8 * MIB));
 }
 
 /* ---- long random lives, beside a model ---- */
@@ -661,7 +733,7 @@ static void model_use(struct held *h, uint64_t now_ms) {
         return;
     }
     if (chance(10) == 0) {
-        cr_assert(pool_discard(&pool, h->b));
+        cr_assert(discard(h->b));
     } else {
         release(h->b, now_ms);
     }
@@ -676,8 +748,8 @@ static void expect_model_totals(void) {
         live += held[i].b != NULL ? extent_bytes(block_held(held[i].b)) : 0;
         requested += held[i].b != NULL ? held[i].bytes : 0;
     }
-    cr_assert(eq(sz, gauge_current(&pool.stats.allocated_bytes), live));
-    cr_assert(eq(sz, gauge_current(&pool.stats.requested_bytes), requested));
+    cr_assert(eq(sz, gauge_current(&pool.own.stats.allocated_bytes), live));
+    cr_assert(eq(sz, gauge_current(&pool.own.stats.requested_bytes), requested));
     cr_assert(pool_is_valid(&pool));
 }
 
@@ -685,12 +757,12 @@ static void model_reclaim(uint64_t now_ms) {
     switch (chance(3)) {
     case 0: {
         size_t idle = chance(8 * largest);
-        (void)reclaim_beyond(&pool, idle, &pool.stats.capped_bytes);
+        (void)reclaim_beyond(&pool, idle, &pool.own.stats.capped_bytes);
         cr_assert(fake.refuse_drain || pool_idle_bytes(&pool) <= idle);
         return;
     }
     case 1:
-        (void)reclaim_aged(&pool, now_ms - size_min(now_ms, 100), 0, &pool.stats.aged_bytes);
+        (void)reclaim_aged(&pool, now_ms - size_min(now_ms, 100), 0, &pool.own.stats.aged_bytes);
         return;
     default: (void)reclaim_promises(&pool, now_ms); return;
     }
@@ -728,7 +800,99 @@ Test(pool_model, no_two_owners_share_a_byte_over_thirty_thousand_random_steps) {
 
 Test(pool_model, no_two_owners_share_a_byte_where_pages_are_lent_and_refused) {
     live_for(1500, 12 * MIB);
-    cr_expect(gt(sz, figure(&pool.stats.recycled_blocks), 10));
-    cr_expect(gt(sz, figure(&pool.stats.moved_blocks), 10));
-    cr_expect(gt(sz, figure(&pool.stats.lost_blocks), 10));
+    cr_expect(gt(sz, figure(&pool.own.stats.recycled_blocks), 10));
+    cr_expect(gt(sz, figure(&pool.own.stats.moved_blocks), 10));
+    cr_expect(gt(sz, figure(&pool.own.stats.lost_blocks), 10));
+}
+
+/* ---- in two steps, and gone ---- */
+
+Test(pool, a_held_block_is_nobody_elses_until_it_is_put_back) {
+    struct block *b = fill(8 * MIB);
+    cr_assert(pool_hold(&pool, b));
+    cr_expect(eq(int, block_state(b), BLOCK_MOVING));
+    cr_expect(not(pool_hold(&pool, b)), "it is not live any more");
+    cr_expect(eq(ptr, acquire(8 * MIB), NULL));
+    pool_put(&pool, b, 7);
+    cr_expect(eq(u64, b->freed_ms, 7));
+    cr_expect(eq(ptr, acquire(8 * MIB), b));
+}
+
+Test(pool, forgets_a_live_block_that_somebody_else_frees) {
+    struct block *b = fill(8 * MIB);
+    cr_expect(pool_forget(&pool, b));
+    cr_expect(eq(ptr, b->address, NULL));
+    cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
+    expect_gauges(0, 0, 0);
+    cr_expect(eq(sz, fake.drains, 0), "nothing of it is given back");
+}
+
+Test(pool, forgets_an_idle_and_a_held_block) {
+    struct block *idle = fill(8 * MIB);
+    struct block *kept = fill(8 * MIB);
+    release(idle, 1);
+    cr_assert(pool_hold(&pool, kept));
+    cr_expect(not(pool_forget(&pool, idle)), "it was not live");
+    cr_expect(not(pool_forget(&pool, kept)));
+    expect_gauges(0, 0, 0);
+}
+
+/* ---- blocks that have all their memory or none ---- */
+
+static size_t to_pages_of_2_mib(const struct backend *self, size_t bytes) {
+    (void)self;
+    return round_up(bytes, 2 * MIB);
+}
+
+static void start_whole(void) {
+    start_without_memory();
+    fake.backend.is_whole = true;
+    fake.backend.cannot_move = true;
+    fake.backend.rounded = to_pages_of_2_mib;
+    pool_init(&pool, &fake.backend, pool.records);
+}
+
+TestSuite(pool_whole, .init = start_whole, .fini = expect_valid);
+
+Test(pool_whole, counts_what_the_backend_gave) {
+    struct block *b = fill(300 * MIB);
+    expect_gauges(300 * MIB, 300 * MIB, 300 * MIB);
+    release(b, 1);
+    expect_gauges(0, 300 * MIB, 0);
+}
+
+Test(pool_whole, a_block_of_the_class_that_has_too_little_does_not_serve) {
+    struct block *small = fill(300 * MIB);
+    struct block *large = fill(316 * MIB);
+    cr_assert(eq(int, small->size_class, large->size_class));
+    release(large, 1);
+    release(small, 2);
+    cr_expect(eq(ptr, acquire(310 * MIB), large), "though the other is newer");
+    cr_expect(eq(ptr, acquire(310 * MIB), NULL));
+    cr_expect(eq(ptr, acquire(299 * MIB), small));
+}
+
+Test(pool_whole, fills_a_new_block_rather_than_one_that_has_too_little) {
+    struct block *small = fill(300 * MIB);
+    release(small, 1);
+    struct block *b = fill(310 * MIB);
+    cr_expect(not(eq(ptr, b, small)));
+    cr_expect(eq(int, block_state(small), BLOCK_IDLE));
+}
+
+Test(pool_whole, what_is_rounded_to_one_size_is_of_one_class) {
+    struct block *b = fill(4 * MIB + 1);
+    cr_expect(eq(sz, block_bytes(b), 6 * MIB));
+    cr_expect(eq(sz, b->requested_bytes, 4 * MIB + 1));
+    release(b, 1);
+    cr_expect(eq(ptr, acquire(6 * MIB), b));
+    release(b, 2);
+    cr_expect(eq(ptr, acquire(5 * MIB), b));
+}
+
+Test(pool_whole, gives_back_whole_blocks) {
+    struct block *b = fill(300 * MIB);
+    release(b, 1);
+    cr_expect(eq(sz, reclaim_beyond(&pool, 100 * MIB, &pool.own.stats.capped_bytes), 300 * MIB));
+    expect_gauges(0, 0, 0);
 }

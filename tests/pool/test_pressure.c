@@ -46,6 +46,19 @@ Test(pressure, follows_what_the_machine_uses) {
     }
 }
 
+Test(pressure, follows_what_the_machine_has_promised) {
+    static const struct {
+        size_t promised;
+        enum pressure_level level;
+    } rows[] = {{0, PRESSURE_NONE},      {749, PRESSURE_NONE},      {750, PRESSURE_CLEANUP},
+                {899, PRESSURE_CLEANUP}, {900, PRESSURE_EMERGENCY}, {1001, PRESSURE_EMERGENCY}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct pressure_reading now = {
+            .total = 9000, .available = 9000, .promised = rows[i].promised, .promisable = 1000};
+        cr_expect(eq(int, judge(now), rows[i].level), "%zu of 1000", rows[i].promised);
+    }
+}
+
 Test(pressure, is_cleanup_at_least_where_memory_high_was_met) {
     cr_expect(eq(int, judge((struct pressure_reading){.high_events = 1}), PRESSURE_CLEANUP));
     struct pressure_reading full = {.high_events = 1, .group_percent = 95};

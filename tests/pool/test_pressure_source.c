@@ -155,10 +155,27 @@ Test(pressure_source, stalls_are_those_of_the_group_or_else_of_the_machine) {
 }
 
 Test(pressure_source, the_machine_has_so_much_and_so_much_of_it_left) {
-    files_put("/proc/meminfo", "MemTotal:  1000 kB\nMemFree:  1 kB\nMemAvailable:  400 kB\n");
+    files_put("/proc/meminfo", "MemTotal:  1000 kB\nMemFree:  1 kB\nMemAvailable:  400 kB\n"
+                               "CommitLimit:  500 kB\nCommitted_AS:  300 kB\n");
     take_reading();
     cr_expect(eq(sz, r.total, 1000 * KIB));
     cr_expect(eq(sz, r.available, 400 * KIB));
+    cr_expect(eq(sz, r.promisable, 0), "it may promise as much as it likes");
+}
+
+Test(pressure_source, a_strict_machine_has_promised_so_much_of_what_it_may) {
+    static const char *const lax[] = {"0\n", "1\n", ""};
+    files_put("/proc/meminfo", "CommitLimit:  500 kB\nCommitted_AS:  300 kB\n");
+    files_put("/proc/sys/vm/overcommit_memory", "2\n");
+    take_reading();
+    cr_expect(eq(sz, r.promisable, 500 * KIB));
+    cr_expect(eq(sz, r.promised, 300 * KIB));
+    for (size_t i = 0; i < 3; i++) {
+        files_put("/proc/sys/vm/overcommit_memory", lax[i]);
+        take_reading();
+        cr_expect(eq(sz, r.promisable, 0));
+        cr_expect(eq(sz, r.promised, 0));
+    }
 }
 
 Test(pressure_source, a_machine_that_does_not_tell_what_is_left_tells_nothing) {

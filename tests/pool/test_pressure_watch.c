@@ -136,7 +136,7 @@ static void stop(void) {
     files_remove();
 }
 
-TestSuite(watch, .init = start, .fini = stop, .timeout = 20);
+TestSuite(watch, .init = start, .fini = stop);
 
 static void set_trigger(const char *text) {
     config.trigger_length = strlen(text);

@@ -7,11 +7,11 @@
 TestSuite(reclaim, .init = start_without_memory, .fini = expect_valid);
 
 static size_t beyond(size_t idle_max) {
-    return reclaim_beyond(&pool, idle_max, &pool.stats.capped_bytes);
+    return reclaim_beyond(&pool, idle_max, &pool.own.stats.capped_bytes);
 }
 
 static size_t aged(uint64_t before_ms, size_t idle_min) {
-    return reclaim_aged(&pool, before_ms, idle_min, &pool.stats.aged_bytes);
+    return reclaim_aged(&pool, before_ms, idle_min, &pool.own.stats.aged_bytes);
 }
 
 static const void *drained(size_t number) {
@@ -23,7 +23,7 @@ static void expect_drained(size_t number, const struct block *b) {
 }
 
 static void expect_reserved(size_t bytes) {
-    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), bytes));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.reserved_bytes), bytes));
     expect_valid();
 }
 
@@ -70,8 +70,8 @@ Test(reclaim, beyond_a_limit_inside_a_block_takes_its_end) {
     cr_expect(eq(sz, fake.drains, 0));
     cr_expect(eq(sz, fake.cleared_from, 4 * MIB));
     cr_expect(eq(sz, fake.cleared_to, 9 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.released_bytes), 5 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.released_blocks), 0), "it is still there");
+    cr_expect(eq(sz, figure(&pool.own.stats.released_bytes), 5 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_blocks), 0), "it is still there");
     expect_reserved(4 * MIB);
 }
 
@@ -136,10 +136,10 @@ Test(reclaim, counts_blocks_and_bytes_and_why_they_went) {
     release(fill(1 * MIB), 2);
     (void)beyond(1 * MIB);
     (void)aged(3, 0);
-    cr_expect(eq(sz, figure(&pool.stats.released_blocks), 2));
-    cr_expect(eq(sz, figure(&pool.stats.released_bytes), 9 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.capped_bytes), 8 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.aged_bytes), 1 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_blocks), 2));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_bytes), 9 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.capped_bytes), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.aged_bytes), 1 * MIB));
 }
 
 Test(reclaim, gives_back_what_a_block_holds_and_not_its_class) {
@@ -209,7 +209,7 @@ Test(reclaim, a_block_that_cannot_be_drained_stays_idle) {
     fake.refuse_drain = true;
     cr_expect(eq(sz, beyond(0), 0));
     cr_expect(eq(int, block_state(b), BLOCK_IDLE));
-    cr_expect(eq(sz, figure(&pool.stats.released_bytes), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_bytes), 0));
     expect_reserved(8 * MIB);
     cr_expect(eq(ptr, acquire(8 * MIB), b), "and is as good as before");
 }
@@ -245,7 +245,7 @@ Test(reclaim, one_block_that_cannot_be_drained_does_not_keep_the_others) {
 Test(reclaim, a_discarded_block_that_cannot_be_drained_is_idle) {
     struct block *b = fill(8 * MIB);
     fake.refuse_drain = true;
-    cr_expect(pool_discard(&pool, b));
+    cr_expect(discard(b));
     cr_expect(eq(int, block_state(b), BLOCK_IDLE));
     expect_reserved(8 * MIB);
 }
@@ -271,8 +271,8 @@ Test(reclaim, of_promises_changes_no_figure) {
     (void)borrow(72 * MIB);
     cr_assert(lender->committed);
     cr_assert(reclaim_promises(&pool, 6));
-    cr_expect(eq(sz, figure(&pool.stats.released_blocks), 0));
-    cr_expect(eq(sz, figure(&pool.stats.released_bytes), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_blocks), 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_bytes), 0));
     expect_reserved(72 * MIB);
 }
 

@@ -22,9 +22,9 @@ static void prepare(void) {
 }
 
 static void expect_gauges(size_t allocated, size_t idle) {
-    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), allocated));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.allocated_bytes), allocated));
     cr_expect(eq(sz, pool_idle_bytes(&pool), idle));
-    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), allocated + idle));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.reserved_bytes), allocated + idle));
     expect_valid();
 }
 
@@ -58,7 +58,7 @@ Test(recycle, what_nobody_can_lend_is_fresh) {
     prepare();
     (void)borrow(32 * MIB);
     expect_gauges(32 * MIB, 0);
-    cr_expect(eq(sz, figure(&pool.stats.recycled_bytes), 12 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.recycled_bytes), 12 * MIB));
 }
 
 Test(recycle, a_lender_keeps_a_prefix_and_lends_from_its_end) {
@@ -79,8 +79,8 @@ Test(recycle, a_block_is_filled_from_its_first_granule_on_whoever_lends) {
     cr_assert(eq(sz, fake.moves, 2));
     cr_expect(eq(u32, fake.moved[0].to_granule, 0));
     cr_expect(eq(u32, fake.moved[1].to_granule, fake.moved[0].count));
-    cr_expect(eq(sz, figure(&pool.stats.moves), 2));
-    cr_expect(eq(sz, figure(&pool.stats.recycled_blocks), 1));
+    cr_expect(eq(sz, figure(&pool.own.stats.moves), 2));
+    cr_expect(eq(sz, figure(&pool.own.stats.recycled_blocks), 1));
 }
 
 Test(recycle, a_block_that_holds_a_part_borrows_the_rest_behind_it) {
@@ -189,7 +189,7 @@ Test(recycle, an_emptied_lender_with_a_tail_is_refilled_before_one_without) {
     release(without, 2);
     (void)borrow(8 * MIB);
     (void)reclaim_block(&pool, stock_pop_lent(&pool, without->size_class), 0,
-                        &pool.stats.trimmed_bytes);
+                        &pool.own.stats.trimmed_bytes);
     cr_assert(eq(u32, without->tail_bytes, 0));
     cr_expect(eq(ptr, borrow(9 * MIB), with));
     expect_gauges(25 * MIB, 0);
@@ -200,7 +200,7 @@ Test(recycle, the_tails_of_emptied_lenders_go_back_before_whole_blocks) {
     (void)borrow(8 * MIB);
     struct block *idle = fill(8 * MIB);
     release(idle, 0);
-    cr_expect(eq(sz, reclaim_beyond(&pool, 8 * MIB, &pool.stats.capped_bytes), 1 * MIB));
+    cr_expect(eq(sz, reclaim_beyond(&pool, 8 * MIB, &pool.own.stats.capped_bytes), 1 * MIB));
     cr_expect(eq(u32, lender->tail_bytes, 0));
     cr_expect(eq(int, block_state(idle), BLOCK_IDLE), "though it is older");
     expect_gauges(8 * MIB, 8 * MIB);
@@ -209,8 +209,8 @@ Test(recycle, the_tails_of_emptied_lenders_go_back_before_whole_blocks) {
 Test(recycle, the_tails_of_emptied_lenders_age) {
     struct block *lender = idle_since(9 * MIB, 5);
     (void)borrow(8 * MIB);
-    cr_expect(eq(sz, reclaim_aged(&pool, 5, 0, &pool.stats.aged_bytes), 0));
-    cr_expect(eq(sz, reclaim_aged(&pool, 6, 0, &pool.stats.aged_bytes), 1 * MIB));
+    cr_expect(eq(sz, reclaim_aged(&pool, 5, 0, &pool.own.stats.aged_bytes), 0));
+    cr_expect(eq(sz, reclaim_aged(&pool, 6, 0, &pool.own.stats.aged_bytes), 1 * MIB));
     cr_expect(eq(int, block_state(lender), BLOCK_EMPTY));
     expect_gauges(8 * MIB, 0);
 }
@@ -244,7 +244,7 @@ Test(recycle, a_lender_stopped_half_way_is_drained_and_the_rest_is_fresh) {
     struct block *lender = idle_since(8 * MIB, 1);
     refuse(3, MOVE_CANNOT);
     (void)borrow(8 * MIB + 1);
-    cr_expect(eq(sz, figure(&pool.stats.recycled_bytes), 4 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.recycled_bytes), 4 * MIB));
     cr_expect(eq(int, block_state(lender), BLOCK_EMPTY), "what was left of it was no prefix");
     cr_expect(eq(sz, fake.drains, 1));
     expect_gauges(8 * MIB + 4 * KIB, 0);
@@ -259,10 +259,11 @@ Test(recycle, a_lender_whose_pages_are_refused_is_drained_and_others_lend) {
     (void)borrow(16 * MIB);
     cr_expect(eq(sz, fake.drains, 1));
     cr_expect(eq(sz, fake.moves, 2));
-    cr_expect(eq(sz, figure(&pool.stats.recycled_bytes), 8 * MIB), "those of the second");
+    cr_expect(eq(sz, figure(&pool.own.stats.recycled_bytes), 8 * MIB), "those of the second");
     cr_expect(eq(int, block_state(refused), BLOCK_EMPTY));
     cr_expect(eq(int, block_state(other), BLOCK_EMPTY));
-    cr_expect(eq(sz, figure(&pool.stats.released_bytes), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_bytes), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.stuck_bytes), 8 * MIB));
     expect_gauges(16 * MIB, 0);
 }
 
@@ -284,7 +285,7 @@ Test(recycle, a_block_whose_addresses_are_lost_is_lost_and_another_is_filled) {
     cr_expect(eq(int, block_state(lost), BLOCK_LOST));
     cr_expect(eq(int, block_state(b), BLOCK_LIVE));
     cr_expect(eq(int, block_state(lender), BLOCK_EMPTY), "it was no prefix any more");
-    cr_expect(eq(sz, figure(&pool.stats.lost_blocks), 1));
+    cr_expect(eq(sz, figure(&pool.own.stats.lost_blocks), 1));
     expect_gauges(6 * MIB, 0);
 }
 
@@ -305,7 +306,7 @@ Test(recycle, a_lost_block_is_never_used_again) {
     struct block *lost = fake.moved[0].to;
     cr_expect(not(pool_release(&pool, lost, 2)));
     release(b, 3);
-    (void)reclaim_beyond(&pool, 0, &pool.stats.trimmed_bytes);
+    (void)reclaim_beyond(&pool, 0, &pool.own.stats.trimmed_bytes);
     for (int i = 0; i < 4; i++) {
         cr_expect(not(eq(ptr, fill(6 * MIB), lost)));
     }
@@ -361,7 +362,8 @@ Test(recycle_contents, of_a_refilled_lender_are_zero_where_it_lent) {
     (void)borrow(4 * MIB);
     cr_assert(eq(ptr, zeroed(8 * MIB), lender));
     cr_expect(is_full_of(lender, 0));
-    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 4 * MIB), "what it lent is zero already");
+    cr_expect(eq(sz, figure(&pool.own.stats.zeroed_bytes), 4 * MIB),
+              "what it lent is zero already");
 }
 
 Test(recycle_contents, of_the_tail_of_an_emptied_lender_are_not_forgotten) {
@@ -372,5 +374,5 @@ Test(recycle_contents, of_the_tail_of_an_emptied_lender_are_not_forgotten) {
     struct block *b = zeroed(9 * MIB);
     cr_assert(eq(ptr, b, lender));
     cr_expect(is_full_of(b, 0));
-    cr_expect(eq(sz, figure(&pool.stats.zeroed_bytes), 1 * MIB), "the tail alone");
+    cr_expect(eq(sz, figure(&pool.own.stats.zeroed_bytes), 1 * MIB), "the tail alone");
 }

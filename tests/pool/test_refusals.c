@@ -125,7 +125,7 @@ static void resize(struct day *d, int slot, size_t bytes) {
 
 /* Pages are lent, whole blocks and parts of them, and come and go with the data of realloc. */
 static void live_by_lending(struct day *d) {
-    d->host.retention.cache_max = 64 * MIB;
+    d->host.retention.cache_max = d->host.share.cache_max = 64 * MIB;
     acquire(d, 0, 9 * MIB, false);
     acquire(d, 1, 16 * MIB, false);
     release(d, 0);
@@ -159,14 +159,14 @@ static void live_through(struct day *d) {
     fork_once(d);
     release(d, 2);
     acquire(d, 2, 36 * MIB, true);
-    d->host.retention.cache_max = 64 * MIB;
+    d->host.retention.cache_max = d->host.share.cache_max = 64 * MIB;
     release(d, 2);
     acquire(d, 2, 36 * MIB, true);
     acquire(d, 4, 4 * MIB, true);
     release(d, 0);
-    (void)host_drain(&d->host, HOST_TRIMMED);
+    (void)host_trim(&d->host);
     acquire(d, 5, 5 * MIB, true);
-    host_arena_shrink(&d->host.arena, 100 * MIB);
+    host_shrink(&d->host, 100 * MIB);
     check_contents(d);
 }
 
@@ -175,7 +175,7 @@ static void recover(struct day *d) {
     for (int i = 0; i < SLOTS; i++) {
         release(d, i);
     }
-    (void)host_drain(&d->host, HOST_TRIMMED);
+    (void)host_trim(&d->host);
     acquire(d, 0, 5 * MIB, true);
     acquire(d, 1, 4 * MIB, true);
     acquire(d, 2, 36 * MIB, true);

@@ -17,6 +17,8 @@ enum {
 static struct fake_backend fake;
 static struct meta_records records = {.record_bytes = sizeof(struct block)};
 static struct pool pools[2];
+static struct placement placement = {.pools = 1, .note = ""};
+static struct residence residence = {.measured_by = "nothing"};
 static char text[65536];
 
 static void start(void) {
@@ -27,9 +29,27 @@ static void start(void) {
 
 TestSuite(report, .init = start);
 
+static const struct pool *first_pool(size_t *cursor) {
+    return (*cursor)++ == 0 ? &pools[0] : NULL;
+}
+
+static const struct pool *either_pool(size_t *cursor) {
+    return *cursor < 2 ? &pools[(*cursor)++] : NULL;
+}
+
+static struct identity identity = {.pid = 4711,
+                                   .start_ticks = 815,
+                                   .rank = 3,
+                                   .boot_id = "0b00",
+                                   .host = "node\"7",
+                                   .command = "python3"};
+
 static struct report report_of(size_t pool_count) {
-    return (struct report){
-        .pools = pools, .pool_count = pool_count, .command = "python3", .pid = 4711};
+    return (struct report){.next = pool_count == 1 ? first_pool : either_pool,
+                           .identity = &identity,
+                           .time_unix_us = 1700000000000000,
+                           .placement = &placement,
+                           .residence = &residence};
 }
 
 static const char *written(void (*how)(struct writer *, const struct report *), struct report r) {
@@ -60,14 +80,14 @@ static void live_a_little(struct pool *p) {
 static void live_a_lot(struct pool *p) {
     for (unsigned c = 0; c < 12; c++) {
         (void)miss(p, size_class_bytes(32 + 8 * c));
-        p->buckets[32 + 8 * c].hits = 100000000000 + c;
-        p->buckets[32 + 8 * c].idle = 100000;
+        p->own.classes[32 + 8 * c].hits = 100000000000 + c;
+        p->own.classes[32 + 8 * c].idle = 100000;
     }
-    p->stats.failures = 123456789;
-    p->stats.oom_retries = 123456789;
-    p->stats.released_blocks = 123456789012;
-    p->stats.zeroed_bytes = 1023 * TIB;
-    p->stats.released_bytes = 1023 * TIB;
+    p->own.stats.failures = 123456789;
+    p->own.stats.oom_retries = 123456789;
+    p->own.stats.released_blocks = 123456789012;
+    p->own.stats.zeroed_bytes = 1023 * TIB;
+    p->own.stats.released_bytes = 1023 * TIB;
 }
 
 static size_t lines_of(const char *s) {
@@ -122,9 +142,9 @@ Test(report, growth_in_place_is_neither_a_request_nor_a_hit) {
 Test(report, totals_are_sums_over_the_pools) {
     live_a_little(&pools[0]);
     live_a_little(&pools[1]);
-    pool_add(&pools[1], &pools[1].stats.failures, 1);
-    pool_add(&pools[1], &pools[1].stats.oom_retries, 1);
-    pool_add(&pools[0], &pools[0].stats.passed, 1);
+    pool_add(&pools[1], &pools[1].own.stats.failures, 1);
+    pool_add(&pools[1], &pools[1].own.stats.oom_retries, 1);
+    pool_add(&pools[0], &pools[0].own.stats.passed, 1);
     struct report r = report_of(2);
     struct totals t = report_totals(&r);
     cr_expect(eq(sz, t.requests, 10));
@@ -174,8 +194,8 @@ Test(report, as_text_fits_on_one_screen) {
 }
 
 static void have_every_figure(struct pool *p) {
-#define GAUGE(name, doc) gauge_add(&p->stats.name, 1);
-#define COUNTER(name, doc) stats_add(&p->stats.name, 1);
+#define GAUGE(name, doc) gauge_add(&p->own.stats.name, 1);
+#define COUNTER(name, doc) stats_add(&p->own.stats.name, 1);
 #define BYTES(name, doc) COUNTER(name, doc)
 #include "pool/stats.def"
 #undef GAUGE
@@ -273,6 +293,16 @@ Test(report, as_json_names_its_schema_and_every_figure_of_the_table) {
 #undef BYTES
 }
 
+Test(report, as_json_tells_which_process_it_is_of_and_when) {
+    const char *s = written(report_json, report_of(1));
+    cr_expect(contains(s, "\"host\": \"node\\\"7\", \"rank\": 3, \"start_ticks\": 815, "
+                          "\"boot_id\": \"0b00\", \"time_unix_us\": 1700000000000000,"),
+              "%s", s);
+    identity.rank = IDENTITY_NO_RANK;
+    cr_expect(contains(written(report_json, report_of(1)), "\"rank\": null, "), "%s", text);
+    cr_expect(json_is_valid(text));
+}
+
 Test(report, as_json_tells_the_totals_and_the_classes_that_were_used) {
     live_a_little(&pools[0]);
     const char *s = written(report_json, report_of(1));
@@ -285,12 +315,12 @@ Test(report, as_json_tells_the_totals_and_the_classes_that_were_used) {
     cr_expect(contains(s, "\"allocation_efficiency\": 0.9765"));
     cr_expect(eq(sz, json_number(s, "missed_bytes"), 8 * MIB));
     cr_expect(contains(s, "\"classes\": [\n    {\"size\": 8388608, \"hits\": 3, \"misses\": 1, "
-                          "\"idle\": 0}]"));
+                          "\"idle\": 0, \"live\": 1}]"));
 }
 
 Test(report, as_json_escapes_what_a_program_calls_itself) {
     struct report r = report_of(1);
-    r.command = "a\"b\\c\n\x01\x1f";
+    r.identity = &(struct identity){.command = "a\"b\\c\n\x01\x1f"};
     const char *s = written(report_json, r);
     cr_expect(json_is_valid(s), "%s", s);
     cr_expect(contains(s, "\"a\\\"b\\\\c\\u000a\\u0001\\u001f\""), "%s", s);
@@ -298,10 +328,154 @@ Test(report, as_json_escapes_what_a_program_calls_itself) {
 
 Test(report, as_json_is_ascii_also_where_a_name_was_cut_inside_a_character) {
     struct report r = report_of(1);
-    r.command = "caf\xc3\xa9 \xe2\x82";
+    r.identity = &(struct identity){.command = "caf\xc3\xa9 \xe2\x82"};
     const char *s = written(report_json, r);
     cr_expect(json_is_valid(s), "%s", s);
     cr_expect(contains(s, "\"caf\\u00c3\\u00a9 \\u00e2\\u0082\""), "%s", s);
+}
+
+/* ---- memory that moves and goes back ---- */
+
+static struct report report_of_much_recycling(void) {
+    struct stats *s = &pools[0].own.stats;
+    struct block *b = miss(&pools[0], 12 * MIB);
+    (void)miss(&pools[0], 4 * MIB);
+    cr_assert(pool_release(&pools[0], b, 1));
+    s->recycled_blocks = 11;
+    s->recycled_bytes = 22 * MIB;
+    s->moves = 13;
+    s->released_blocks = 14;
+    s->released_bytes = (1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9) * MIB;
+    s->aged_bytes = 1 * MIB;
+    s->capped_bytes = 2 * MIB;
+    s->pressed_bytes = 3 * MIB;
+    s->refused_bytes = 4 * MIB;
+    s->trimmed_bytes = 5 * MIB;
+    s->outgrown_bytes = 6 * MIB;
+    s->altered_bytes = 7 * MIB;
+    s->exchanged_bytes = 8 * MIB;
+    s->stuck_bytes = 9 * MIB;
+    s->pressure_events = 16;
+    s->emergencies = 17;
+    s->miss_us = 18;
+    fake.backend.mappings = 19;
+    return report_of(1);
+}
+
+Test(report, as_text_tells_what_moved_and_what_went_back_and_why) {
+    static const char *const told[] = {
+        "recycled_blocks     11          requests served",
+        "recycled_bytes      22 MiB      bytes of those pages",
+        "moves               13          times that",
+        "released_blocks     14          blocks whose memory",
+        "released_bytes      45 MiB      bytes that went back",
+        "aged_bytes          1 MiB       idle for too long",
+        "capped_bytes        2 MiB       more idle",
+        "pressed_bytes       3 MiB       memory was short",
+        "refused_bytes       4 MiB       the system refused",
+        "trimmed_bytes       5 MiB       the program asked",
+        "outgrown_bytes      6 MiB       left behind by realloc",
+        "altered_bytes       7 MiB       of mappings",
+        "exchanged_bytes     8 MiB       exchanged for zero pages",
+        "stuck_bytes         9 MiB       asked of an idle block",
+        "pressure_events     16          times that memory was found short",
+        "emergencies         17          times that it was so short",
+        "miss_us             18          microseconds",
+        "idle_bytes          12 MiB      that idle blocks hold; fragmentation: 75.0 % of what is "
+        "held\n",
+        "mappings            19          of the process"};
+    const char *s = written(report_text, report_of_much_recycling());
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        cr_expect(contains(s, told[i]), "%s in:\n%s", told[i], s);
+    }
+}
+
+Test(report, as_json_tells_what_moved_and_what_went_back_and_why) {
+    static const char *const told[] = {"\"recycled_blocks\": 11,",
+                                       "\"recycled_bytes\": 23068672,",
+                                       "\"moves\": 13,",
+                                       "\"released_blocks\": 14,",
+                                       "\"released_bytes\": 47185920,",
+                                       "\"aged_bytes\": 1048576,",
+                                       "\"capped_bytes\": 2097152,",
+                                       "\"pressed_bytes\": 3145728,",
+                                       "\"refused_bytes\": 4194304,",
+                                       "\"trimmed_bytes\": 5242880,",
+                                       "\"outgrown_bytes\": 6291456,",
+                                       "\"altered_bytes\": 7340032,",
+                                       "\"exchanged_bytes\": 8388608,",
+                                       "\"stuck_bytes\": 9437184,",
+                                       "\"pressure_events\": 16,",
+                                       "\"emergencies\": 17,",
+                                       "\"miss_us\": 18,",
+                                       "\"idle_bytes\": 12582912,",
+                                       "\"fragmentation\": 0.7500,",
+                                       "\"mappings\": 19,"};
+    const char *s = written(report_json, report_of_much_recycling());
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        cr_expect(contains(s, told[i]), "%s in:\n%s", told[i], s);
+    }
+}
+
+/* ---- nodes ---- */
+
+/* Two of them, of which the second has a quarter of the bytes that it should have. */
+static struct report report_of_nodes(void) {
+    placement = (struct placement){.pools = 2,
+                                   .note = "",
+                                   .mode = NUMA_LOCAL,
+                                   .has_nodes = true,
+                                   .homes = {{.binding.kind = BINDING_PREFERRED}}};
+    residence = (struct residence){
+        .measured_by = "move_pages",
+        .local_bytes = 12 * MIB,
+        .misplaced_bytes = 4 * MIB,
+        .count = 2,
+        .nodes = {{.id = 0, .live = 8 * MIB, .idle = 4 * MIB}, {.id = 3, .live = 4 * MIB}}};
+    live_a_little(&pools[0]);
+    pool_add(&pools[0], &pools[0].own.stats.remote_hits, 1);
+    return report_of(2);
+}
+
+Test(report, as_json_tells_what_lies_on_which_node) {
+    const char *s = written(report_json, report_of_nodes());
+    cr_expect(json_is_valid(s), "%s", s);
+    cr_expect(contains(s,
+                       "\"numa\": {\"mode\": \"local\", \"placement\": \"preferred\", "
+                       "\"note\": \"\", \"local_request_ratio\": 0.7500, "
+                       "\"measured_by\": \"move_pages\", \"local_bytes\": 12582912, "
+                       "\"misplaced_bytes\": 4194304, "
+                       "\"nodes\": [{\"id\": 0, \"live_bytes\": 8388608, \"idle_bytes\": 4194304}, "
+                       "{\"id\": 3, \"live_bytes\": 4194304, \"idle_bytes\": 0}]}"),
+              "%s", s);
+}
+
+Test(report, as_text_tells_what_lies_on_which_node) {
+    const char *s = written(report_text, report_of_nodes());
+    cr_expect(contains(s,
+                       "  nodes: local, preferred; 75.0 % of the requests and 75.0 % of the bytes "
+                       "are local\n"),
+              "%s", s);
+    cr_expect(contains(s, "  node    live        idle        by move_pages\n"
+                          "  0       8 MiB       4 MiB\n"
+                          "  3       4 MiB       0 B\n"),
+              "%s", s);
+}
+
+Test(report, of_one_node_says_nothing_of_nodes_as_text) {
+    live_a_little(&pools[0]);
+    cr_expect(not(contains(written(report_text, report_of(1)), "node")));
+}
+
+Test(report, tells_why_memory_does_not_lie_as_planned) {
+    struct report r = report_of_nodes();
+    r.bind_error = EPERM;
+    cr_expect(contains(written(report_text, r), "local, first touch (EPERM);"));
+    cr_expect(
+        contains(written(report_json, r), "\"placement\": \"first touch\", \"note\": \"EPERM\""));
+    r.bind_error = 0;
+    placement.note = "not installed";
+    cr_expect(contains(written(report_text, r), "local, preferred (not installed);"));
 }
 
 /* ---- all of them ---- */
@@ -321,6 +495,7 @@ Test(report, that_nobody_reads_preserves_errno) {
     expect_quiet(report_brief);
     expect_quiet(report_text);
     expect_quiet(report_json);
+    expect_quiet(report_prom);
 }
 
 Test(report, needs_no_lock_so_that_a_signal_handler_may_write_it) {

@@ -10,10 +10,10 @@
 TestSuite(resize, .init = start_with_memory, .fini = expect_valid);
 
 static void expect_gauges(size_t allocated, size_t idle, size_t requested) {
-    cr_expect(eq(sz, gauge_current(&pool.stats.allocated_bytes), allocated));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.allocated_bytes), allocated));
     cr_expect(eq(sz, pool_idle_bytes(&pool), idle));
-    cr_expect(eq(sz, gauge_current(&pool.stats.reserved_bytes), allocated + idle));
-    cr_expect(eq(sz, gauge_current(&pool.stats.requested_bytes), requested));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.reserved_bytes), allocated + idle));
+    cr_expect(eq(sz, gauge_current(&pool.own.stats.requested_bytes), requested));
     expect_valid();
 }
 
@@ -60,7 +60,7 @@ Test(resize, beyond_the_class_is_not_in_place_and_changes_nothing) {
 
 Test(resize, in_place_counts_granules_that_come_to_be_used) {
     struct block *b = idle_since(9 * MIB, 1);
-    (void)reclaim_beyond(&pool, 0, &pool.stats.trimmed_bytes);
+    (void)reclaim_beyond(&pool, 0, &pool.own.stats.trimmed_bytes);
     cr_assert(eq(ptr, fill(8 * MIB + 1), b));
     expect_gauges(8 * MIB + 4 * KIB, 0, 8 * MIB + 1);
     cr_expect(resize_in_place(&pool, b, 9 * MIB));
@@ -71,9 +71,9 @@ Test(resize, is_no_request_of_its_own) {
     struct block *b = fill(8 * MIB);
     cr_assert(resize_in_place(&pool, b, 7 * MIB + 512 * KIB));
     cr_assert(resize_in_place(&pool, b, 8 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.requested_bytes.allocated), 8 * MIB + 512 * KIB));
-    cr_expect(eq(sz, figure(&pool.stats.grown_bytes), 512 * KIB));
-    cr_expect(eq(sz, figure(&pool.stats.missed_bytes), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.requested_bytes.allocated), 8 * MIB + 512 * KIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.grown_bytes), 512 * KIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.missed_bytes), 8 * MIB));
 }
 
 Test(resize, what_was_used_and_given_up_since_is_still_held) {
@@ -116,7 +116,7 @@ Test(resize, a_shrunk_block_is_no_hit_for_its_class_any_more) {
     release(b, 8);
     cr_expect(eq(ptr, acquire(16 * MIB), NULL));
     cr_expect(eq(ptr, borrow(16 * MIB), b), "but the one to be filled again");
-    cr_expect(eq(sz, figure(&pool.stats.recycled_bytes), 8 * MIB), "with what it had shed");
+    cr_expect(eq(sz, figure(&pool.own.stats.recycled_bytes), 8 * MIB), "with what it had shed");
 }
 
 Test(resize, a_shrunk_block_grows_in_place_with_zeros) {
@@ -130,7 +130,7 @@ Test(resize, a_shrunk_block_grows_in_place_with_zeros) {
 /* Zeros or what was there: nobody knows which, and so nobody may forget that it is there. */
 static void expect_nothing_forgotten(struct block *b, size_t bytes) {
     release(b, 8);
-    (void)reclaim_beyond(&pool, extent_bytes(block_held(b)), &pool.stats.trimmed_bytes);
+    (void)reclaim_beyond(&pool, extent_bytes(block_held(b)), &pool.own.stats.trimmed_bytes);
     struct block *again = zeroed(bytes);
     cr_expect(eq(ptr, again, b));
     cr_expect(is_full_of(again, 0));
@@ -143,7 +143,7 @@ Test(resize, a_shrink_where_nothing_moves_gives_the_surplus_back) {
     expect_gauges(8 * MIB, 0, 8 * MIB);
     cr_expect(eq(sz, fake.cleared_from, 8 * MIB));
     cr_expect(eq(sz, fake.cleared_to, 16 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.outgrown_bytes), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.outgrown_bytes), 8 * MIB));
 }
 
 Test(resize, a_shrink_refused_half_way_gives_the_rest_back) {
@@ -151,7 +151,7 @@ Test(resize, a_shrink_refused_half_way_gives_the_rest_back) {
     struct block *b = shrunk(16 * MIB, 8 * MIB);
     expect_letters(b, 8 * MIB);
     expect_gauges(8 * MIB, 4 * MIB, 8 * MIB);
-    cr_expect(eq(sz, figure(&pool.stats.outgrown_bytes), 4 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.outgrown_bytes), 4 * MIB));
 }
 
 Test(resize, a_shrink_that_loses_the_new_block_gives_all_back) {
@@ -246,10 +246,10 @@ Test(resize, growth_into_a_short_tail_moves_what_is_whole_there) {
 
 Test(resize, growth_is_counted_as_growth_and_not_as_a_request) {
     (void)grown(lettered(8 * MIB), 16 * MIB);
-    cr_expect(eq(sz, figure(&pool.stats.moved_blocks), 1));
-    cr_expect(eq(sz, figure(&pool.stats.grown_bytes), 16 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.missed_bytes), 8 * MIB));
-    cr_expect(eq(sz, figure(&pool.stats.released_bytes), 0), "nothing went back");
+    cr_expect(eq(sz, figure(&pool.own.stats.moved_blocks), 1));
+    cr_expect(eq(sz, figure(&pool.own.stats.grown_bytes), 16 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.missed_bytes), 8 * MIB));
+    cr_expect(eq(sz, figure(&pool.own.stats.released_bytes), 0), "nothing went back");
 }
 
 Test(resize, growth_borrows_what_is_new_from_idle_blocks) {
@@ -370,4 +370,29 @@ Test(resize, growth_step_by_step_ends_with_all_that_was_written) {
     }
     cr_expect(is_full_of(b, 7));
     expect_gauges(32 * MIB, pool_idle_bytes(&pool), 32 * MIB);
+}
+
+/* ---- blocks whose pages a device knows ---- */
+
+Test(resize, a_registered_block_keeps_what_it_outgrew) {
+    struct block *b = lettered(16 * MIB);
+    pool_register(&pool, b);
+    cr_assert(resize_in_place(&pool, b, 5 * MIB));
+    resize_shed(&pool, b, 7);
+    expect_letters(b, 16 * MIB);
+    expect_gauges(16 * MIB, 0, 5 * MIB);
+}
+
+Test(resize, the_pages_of_a_registered_block_are_copied) {
+    struct block *b = lettered(8 * MIB);
+    pool_register(&pool, b);
+    enum fill_result result = FILL_OK;
+    struct block *to = resize_by_moving(&pool, b, 16 * MIB, &result);
+    cr_assert(not(eq(ptr, to, NULL)));
+    expect_letters(to, 8 * MIB);
+    expect_letters(b, 8 * MIB);
+    cr_expect(eq(int, block_state(b), BLOCK_PARKED));
+    pool_unregister(&pool, b);
+    cr_expect(eq(int, block_state(b), BLOCK_EMPTY));
+    expect_gauges(16 * MIB, 0, 16 * MIB);
 }

@@ -61,6 +61,60 @@ Test(retention, of_growing_memory_is_never_more_than_of_other) {
     cr_expect(eq(sz, retention_idle_max_growing(&r, 850, 9000), 50));
 }
 
+/* ---- what was live lately ---- */
+
+static struct recent recent;
+
+/* The program has asked for so many MiB more; the most that was live meanwhile. Nothing is now. */
+static size_t recent_peak_after(size_t asked_mib, size_t peak) {
+    static size_t asked;
+    asked += asked_mib * MIB;
+    recent = recent_at(recent, (struct recent_look){.peak = peak, .asked = asked});
+    return recent_peak(&recent);
+}
+
+Test(retention, a_peak_is_forgotten_after_two_windows_of_four_times_as_much) {
+    cr_expect(eq(sz, recent_peak_after(100, 100 * MIB), 100 * MIB));
+    cr_expect(eq(sz, recent_peak_after(300, 10 * MIB), 100 * MIB), "the first window ends");
+    cr_expect(eq(sz, recent_peak_after(399, 10 * MIB), 100 * MIB));
+    cr_expect(eq(sz, recent_peak_after(1, 10 * MIB), 10 * MIB), "and the second");
+}
+
+Test(retention, what_is_live_when_a_window_begins_counts_in_it) {
+    recent = recent_at(recent,
+                       (struct recent_look){.peak = 8 * MIB, .live = 6 * MIB, .asked = 32 * MIB});
+    cr_expect(eq(sz, recent.previous, 8 * MIB));
+    cr_expect(eq(sz, recent.current, 6 * MIB));
+}
+
+Test(retention, a_loop_whose_steps_are_longer_than_a_window_makes_windows_longer) {
+    for (int step = 0; step < 4; step++) {
+        (void)recent_peak_after(100, 100 * MIB);
+        for (int i = 0; i < 19; i++) {
+            (void)recent_peak_after(100, 50 * MIB);
+        }
+    }
+    cr_expect(eq(uint, recent.doubled, 2), "16 times 100 MiB twice over are more than a step");
+    (void)recent_peak_after(100, 100 * MIB);
+    for (int i = 0; i < 19; i++) {
+        cr_expect(eq(sz, recent_peak_after(100, 50 * MIB), 100 * MIB));
+    }
+}
+
+Test(retention, a_peak_that_comes_back_a_little_higher_than_what_is_known_costs_little) {
+    (void)recent_peak_after(400, 100 * MIB);
+    (void)recent_peak_after(400, 90 * MIB);
+    cr_assert(eq(sz, recent_peak_after(0, 90 * MIB), 90 * MIB));
+    (void)recent_peak_after(10, 100 * MIB);
+    cr_expect(eq(uint, recent.doubled, 0), "10 MiB of 360 asked for");
+}
+
+Test(retention, a_peak_higher_than_all_before_was_not_forgotten) {
+    (void)recent_peak_after(10, 10 * MIB);
+    (void)recent_peak_after(10, 1 * GIB);
+    cr_expect(eq(uint, recent.doubled, 0));
+}
+
 Test(retention, age_leaves_the_reserve_alone_as_far_as_it_is_not_live) {
     struct retention r = {.reserve = 500};
     cr_expect(eq(sz, retention_idle_min(&r, 0), 500));
@@ -101,4 +155,46 @@ Test(retention, never_looks_again_at_once) {
     cr_expect(eq(u64, retention_next_ms(5001, 1000, 5000), 5100), "blocks that are due together");
     cr_expect(eq(u64, retention_next_ms(4000, 1000, 5000), 6000), "one that cannot be had");
     cr_expect(eq(u64, retention_next_ms(NEVER, 10, 5000), 5100));
+}
+
+Test(retention, shares_are_right_for_all_pools_together_if_each_keeps_to_its_own) {
+    struct retention all = {.cache_max = 100, .memory_limit = 1000, .decay_ms = 10};
+    struct retention share = retention_share(&all, 4);
+    cr_expect(eq(sz, retention_idle_max(&share, 0), 25));
+    cr_expect(eq(sz, retention_idle_max(&share, 210), 15));
+    cr_expect(eq(u64, share.decay_ms, 10));
+    struct retention same = retention_share(&all, 1);
+    cr_expect(eq(sz, retention_idle_max(&same, 850), retention_idle_max(&all, 850)));
+}
+
+Test(retention, a_tenth_of_the_limit_is_not_usable) {
+    struct retention r = {.memory_limit = 1000};
+    cr_expect(eq(sz, retention_usable(&r), 900));
+}
+
+Test(retention, demand_is_what_was_asked_for_in_this_period_or_the_last) {
+    struct demand d = demand_at((struct demand){0}, 5000, 1000);
+    d.current += 100;
+    cr_expect(eq(sz, demand_bytes(demand_at(d, 5999, 1000)), 100));
+    d = demand_at(d, 6000, 1000);
+    cr_expect(eq(sz, demand_bytes(d), 100), "the period has just ended");
+    d.current += 30;
+    cr_expect(eq(sz, demand_bytes(demand_at(d, 6999, 1000)), 100));
+    d = demand_at(d, 7000, 1000);
+    cr_expect(eq(sz, demand_bytes(d), 30));
+    cr_expect(eq(sz, demand_bytes(demand_at(d, 8000, 1000)), 0));
+}
+
+Test(retention, demand_is_over_after_a_whole_period_without_requests) {
+    struct demand d = demand_at((struct demand){0}, 5000, 1000);
+    d.current += 100;
+    cr_expect(eq(sz, demand_bytes(demand_at(d, 7000, 1000)), 0));
+    cr_expect(eq(sz, demand_bytes(demand_at(d, 900000, 1000)), 0));
+}
+
+Test(retention, demand_that_never_ages_stays) {
+    struct demand d = demand_at((struct demand){0}, 5000, NEVER);
+    d.current += 100;
+    cr_expect(eq(sz, demand_bytes(demand_at(d, 900000, NEVER)), 100));
+    cr_expect(eq(sz, demand_bytes(demand_at(d, 900000, 0)), 0), "and none stays where nothing may");
 }

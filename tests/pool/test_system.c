@@ -33,6 +33,19 @@ Test(system_files, without_any_the_limit_is_the_memory_of_the_machine) {
     cr_expect(eq(sz, system_memory_limit(), ram()));
 }
 
+Test(system_files, what_the_system_promises_at_most_counts_where_it_is_strict) {
+    files_put("/proc/meminfo", "MemTotal: 9000 kB\nCommitLimit: 2048 kB\nCommitted_AS: 7 kB\n");
+    files_put("/proc/sys/vm/overcommit_memory", "2\n");
+    cr_expect(system_is_strict());
+    cr_expect(eq(sz, system_memory_limit(), 2 * MIB));
+    files_put("/proc/sys/vm/overcommit_memory", "0\n");
+    cr_expect(not(system_is_strict()));
+    cr_expect(eq(sz, system_memory_limit(), ram()));
+    files_put("/proc/sys/vm/overcommit_memory", "2\n");
+    files_put("/proc/meminfo", "MemTotal: 9000 kB\n");
+    cr_expect(eq(sz, system_memory_limit(), ram()), "it does not tell");
+}
+
 Test(system_files, the_limit_of_the_own_v2_group_counts) {
     files_put("/proc/self/cgroup", "0::/a/b\n");
     files_put("/sys/fs/cgroup/a/b/memory.max", "104857600\n");

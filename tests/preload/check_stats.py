@@ -1,14 +1,17 @@
 """Checks one report of BIGMALLOC_STATS=json, given as the argument: names, types and equations."""
 
 import json
+import pathlib
+import platform
 import sys
+import time
 
 GAUGES = ("allocated_bytes", "reserved_bytes", "requested_bytes")
 COUNTERS = ("failures", "oom_retries", "passed", "missed_bytes", "miss_us", "grown_bytes", "inherited_bytes", "zeroed_bytes",
             "recycled_blocks", "recycled_bytes", "moves", "moved_blocks", "lost_blocks", "released_blocks",
             "released_bytes", "pressure_events", "emergencies", "mappings")
 CAUSES = ("aged_bytes", "capped_bytes", "pressed_bytes", "refused_bytes", "trimmed_bytes", "outgrown_bytes",
-          "exchanged_bytes", "stuck_bytes")
+          "altered_bytes", "exchanged_bytes", "stuck_bytes")
 GRANULE = 2 << 20
 RATIOS = ("hit_ratio", "reuse_ratio", "allocation_efficiency")
 
@@ -36,7 +39,7 @@ def check_pool(pool):
     assert pool["emergencies"] <= pool["pressure_events"]
     most_idle = 0
     for size_class in pool["classes"]:
-        assert set(size_class) == {"size", "hits", "misses", "idle"}, size_class
+        assert set(size_class) == {"size", "hits", "misses", "idle", "live"}, size_class
         assert all(is_count(value) for value in size_class.values()), size_class
         most_idle += (size_class["size"] + GRANULE) * size_class["idle"]
     idle = pool["reserved_bytes"]["current"] - pool["allocated_bytes"]["current"]
@@ -53,6 +56,10 @@ def sum_over_classes(report, name):
 def check(report):
     assert report["schema"] == "bigmalloc-stats/1"
     assert isinstance(report["command"], str) and is_count(report["pid"])
+    assert report["host"] == platform.node()[:63], report["host"]
+    assert report["rank"] is None and is_count(report["start_ticks"])
+    assert report["boot_id"] == pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    assert abs(report["time_unix_us"] / 1e6 - time.time()) < 60
     totals = report["totals"]
     assert totals["requests"] == totals["hits"] + totals["misses"] + totals["failures"] + totals["passed"], totals
     assert totals["hits"] == sum_over_classes(report, "hits")

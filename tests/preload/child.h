@@ -57,6 +57,9 @@ const char *subject_path(const char *name);
 /* Fails the test, and shows what the child wrote, unless it exited with 0. */
 void expect_success(const struct outcome *o);
 
+/* Skips the test where the subject found that the system does not let programs do what it is about. */
+void skip_if_forbidden(const struct outcome *o);
+
 /* The n of the line "name=n" on its stdout. Fails the test if there is none. */
 size_t fact(const struct outcome *o, const char *name);
 

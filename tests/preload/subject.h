@@ -3,6 +3,7 @@
  *
  * subject.def lists them. Each is a function that exits with 1 and says where when something is
  * not as malloc(3) has it, and prints what only its test can judge as lines "name=value".
+ * SUBJECT_TABLE is another list for subjects of another kind (tests/cuda_pools).
  */
 #ifndef TESTS_PRELOAD_SUBJECT_H
 #define TESTS_PRELOAD_SUBJECT_H
@@ -16,13 +17,22 @@
 #define GIB ((size_t)1 << 30)
 #define PAGE ((size_t)4096)
 
+#ifndef SUBJECT_TABLE
+#define SUBJECT_TABLE "tests/preload/subject.def"
+#endif
+
 #define SUBJECT_SAME(group, name) void name(void);
 #define SUBJECT_OURS(group, name) void name(void);
 #define SUBJECT(name) void name(void);
-#include "tests/preload/subject.def"
+#include SUBJECT_TABLE
 #undef SUBJECT_SAME
 #undef SUBJECT_OURS
 #undef SUBJECT
+
+/* The exit status of a behaviour that this system does not know, or does not let programs have. */
+enum {
+    FORBIDDEN = 3
+};
 
 /* The words after the behaviour on the command line; NULL after the last. */
 extern char **subject_arguments;
@@ -74,7 +84,8 @@ size_t page_faults(void);
 /* Milliseconds of the monotonic clock. */
 uint64_t clock_ms(void);
 
-/* Looks again and again, without a large request, until it holds. False: not within that time. */
+/* Looks again and again, without a large request, until it holds. False: not within that time, of which a machine
+ * that is busy with others has more. */
 bool comes_true(bool (*holds)(void), uint64_t within_ms);
 
 /* Runs `body` in a forked child and gives its status as waitpid has it. */

@@ -222,3 +222,69 @@ void a_recycled_calloc_is_resident_only_where_touched(void) {
     CHECK(resident_bytes() < 64 * MIB);
     free(p);
 }
+
+/* ---- what nobody wrote ---- */
+
+static bool is_all(const unsigned char *p, size_t from, size_t to, unsigned char byte) {
+    while (from < to && p[from] == byte) {
+        from++;
+    }
+    return from >= to;
+}
+
+/* An idle block of that size, full of something else. */
+static void soil(size_t bytes) {
+    void *p = get(bytes);
+    memset(p, 0x3c, bytes);
+    free(p);
+}
+
+/* The byte on the command line, in everything that is new, and nowhere else. */
+static void check_new(unsigned char *p, size_t kept, size_t bytes, unsigned char byte) {
+    CHECK(p != NULL && is_all(p, kept, bytes, byte));
+    CHECK(is_all(p, 0, kept, 0x11));
+    memset(p, 0x11, bytes);
+}
+
+static void check_growth(size_t from, size_t to, unsigned char byte) {
+    unsigned char *p = realloc(NULL, from);
+    if (from >= MIB) {
+        check_new(p, 0, from, byte);
+    }
+    memset(p, 0x11, malloc_usable_size(p));
+    size_t kept = malloc_usable_size(p);
+    p = realloc(p, to);
+    check_new(p, kept, to, byte);
+    free(p);
+}
+
+void new_blocks_are_filled(void) {
+    unsigned char byte = (unsigned char)strtoul(subject_arguments[0], NULL, 16);
+    soil(48 * MIB);
+    unsigned char *p = malloc(3 * MIB + 5);
+    check_new(p, 0, 3 * MIB + 5, byte);
+    free(p);
+    p = aligned_alloc(64 * KIB, 5 * MIB);
+    check_new(p, 0, 5 * MIB, byte);
+    free(p);
+    p = calloc(3, MIB);
+    check_new(p, 0, 3 * MIB, 0);
+    free(p);
+    check_growth(100 * KIB, 2 * MIB, byte); /* jemalloc's, and then ours */
+    check_growth(2 * MIB, 2 * MIB + 100 * KIB, byte);
+    check_growth(2 * MIB, 30 * MIB, byte);
+    p = realloc(malloc(20 * MIB), 2 * MIB);
+    memset(p, 0x11, 2 * MIB);
+    p = realloc(p, 20 * MIB);
+    check_new(p, 2 * MIB, 20 * MIB, byte);
+    free(p);
+}
+
+/* How much of memory that nobody wrote to is resident. */
+void tell_what_is_resident_of_a_new_block(void) {
+    size_t before = resident_bytes();
+    void *p = malloc(256 * MIB);
+    CHECK(p != NULL);
+    tell("resident", resident_bytes() - before);
+    free(p);
+}

@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/preload/subject.h"
@@ -17,6 +19,47 @@
 static size_t number(const char *text) {
     CHECK(text != NULL);
     return strtoull(text, NULL, 0);
+}
+
+/* Of the mappings that begin between two addresses. */
+static size_t resident_between(uintptr_t low, uintptr_t high) {
+    FILE *file = fopen("/proc/self/smaps", "r");
+    CHECK(file != NULL);
+    uintptr_t begin = 0;
+    uintptr_t end = 0;
+    size_t kib = 0;
+    size_t sum = 0;
+    for (char line[512]; fgets(line, sizeof line, file) != NULL;) {
+        (void)sscanf(line, "%lx-%lx ", &begin, &end);
+        if (sscanf(line, "Rss: %zu", &kib) == 1 && begin >= low && begin < high) {
+            sum += kib * KIB;
+        }
+    }
+    (void)fclose(file);
+    return sum;
+}
+
+/* Blocks that are written to from end to end, of which some are free by now, and a report. */
+void tell_what_is_resident(void) {
+    enum {
+        BLOCKS = 40
+    };
+    static const size_t mib[] = {2, 3, 5, 8, 14, 20};
+    void *blocks[BLOCKS];
+    uintptr_t low = UINTPTR_MAX;
+    uintptr_t high = 0;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        size_t bytes = mib[i % 6] * MIB;
+        blocks[i] = get_touched(bytes);
+        uintptr_t address = (uintptr_t)blocks[i];
+        low = address < low ? address : low;
+        high = address + bytes > high ? address + bytes : high;
+    }
+    for (size_t i = 0; i < BLOCKS; i += 3) {
+        free(blocks[i]);
+    }
+    tell("resident", resident_between(low, high));
+    CHECK(raise(SIGUSR1) == 0);
 }
 
 /* malloc, touch and free each of the sizes (in KiB) on the command line, then end. */
@@ -105,6 +148,62 @@ void the_oldest_idle_block_goes_first(void) {
     before = page_faults();
     (void)get_touched(old_bytes);
     CHECK(page_faults() - before >= 5);
+}
+
+/* ---- where the system promises no more than it has (vm.overcommit_memory is 2) ---- */
+
+static size_t meminfo_bytes(const char *label) {
+    FILE *file = fopen("/proc/meminfo", "r");
+    CHECK(file != NULL);
+    char line[128];
+    size_t bytes = SIZE_MAX;
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, label, strlen(label)) == 0) {
+            bytes = strtoull(line + strlen(label), NULL, 10) * KIB;
+        }
+    }
+    (void)fclose(file);
+    CHECK(bytes != SIZE_MAX);
+    return bytes;
+}
+
+static size_t unpromised_bytes(void) {
+    return meminfo_bytes("CommitLimit:") - meminfo_bytes("Committed_AS:");
+}
+
+/* As much as there is, in blocks that nobody touches; how much that was. */
+static size_t take_and_free_all(void) {
+    static void *blocks[1000];
+    size_t count = 0;
+    errno = 0;
+    while (count < 1000 && (blocks[count] = malloc(32 * MIB)) != NULL) {
+        count++;
+    }
+    CHECK(count < 1000 && errno == ENOMEM);
+    for (size_t i = 0; i < count; i++) {
+        free(blocks[i]);
+    }
+    return count * 32 * MIB;
+}
+
+static size_t own_bytes;
+
+static bool own_mapping_is_granted(void) {
+    void *p = mmap(NULL, own_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p != MAP_FAILED && munmap(p, own_bytes) == 0;
+}
+
+static void do_nothing(void) {
+}
+
+void promises_can_be_had_and_come_back(void) {
+    size_t unpromised = unpromised_bytes();
+    size_t taken = take_and_free_all();
+    CHECK(taken > unpromised / 4 * 3);
+    own_bytes = taken / 4 * 3;
+    CHECK(comes_true(own_mapping_is_granted, 3000));
+    CHECK(take_and_free_all() > unpromised / 4 * 3);
+    CHECK(in_child(do_nothing) == 0);
 }
 
 /* ---- refused ---- */
@@ -206,6 +305,66 @@ void a_limit_set_later_leaves_room(void) {
     free(get_touched(100 * KIB));
     struct rlimit now;
     CHECK(getrlimit(RLIMIT_AS, &now) == 0 && now.rlim_cur == GIB);
+}
+
+/* ---- where nothing is left ---- */
+
+static pthread_barrier_t nothing_left;
+
+/* Whatever it asks for, it is refused that, or gets it. */
+static void *ask_for_the_first_time(void *large) {
+    CHECK(pthread_barrier_wait(&nothing_left) <= 0);
+    if (large != NULL) {
+        CHECK(is_refused(malloc(64 * MIB)));
+    }
+    for (int i = 0; i < 100; i++) {
+        free(malloc(100));
+        free(malloc(20 * KIB));
+    }
+    return NULL;
+}
+
+static void take_all_mappings(void) {
+    for (size_t bytes = 16 * MIB; bytes >= PAGE;) {
+        void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        bytes = p == MAP_FAILED ? bytes / 2 : bytes;
+    }
+}
+
+/* jemalloc has some memory by then, but no more arenas than there were threads that asked for any. */
+void threads_without_memory_are_refused_it(void) {
+    enum {
+        THREADS = 6
+    };
+    pthread_t threads[THREADS];
+    pthread_attr_t small_stack;
+    CHECK(pthread_attr_init(&small_stack) == 0);
+    CHECK(pthread_attr_setstacksize(&small_stack, 128 * KIB) == 0);
+    CHECK(pthread_barrier_init(&nothing_left, NULL, THREADS + 1) == 0);
+    free(get(4 * MIB));
+    for (int i = 0; i < THREADS; i++) {
+        void *large = i % 2 == 0 ? &nothing_left : NULL;
+        CHECK(pthread_create(&threads[i], &small_stack, ask_for_the_first_time, large) == 0);
+    }
+    take_all_mappings();
+    (void)pthread_barrier_wait(&nothing_left);
+    for (int i = 0; i < THREADS; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+}
+
+/* A child of vfork has its parent's memory, and a limit of its own. */
+void a_limit_of_a_vfork_child_is_its_own(void) {
+    free(get(8 * MIB));
+    size_t before = address_bytes();
+    pid_t pid = vfork();
+    if (pid == 0) {
+        struct rlimit limit = {.rlim_cur = GIB, .rlim_max = RLIM_INFINITY};
+        _exit(setrlimit(RLIMIT_AS, &limit));
+    }
+    int status = -1;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK(address_bytes() >= before);
 }
 
 /* Small blocks that are freed go back while the program makes only large requests. */

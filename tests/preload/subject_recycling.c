@@ -136,9 +136,9 @@ void a_large_block_takes_the_pages_of_small_ones(void) {
     for (int i = 0; i < 70; i++) {
         free(blocks[i]);
     }
-    size_t before = smaps_bytes("\nRss:");
+    size_t before = smaps_bytes("Rss:");
     char *p = get_touched(128 * MIB);
-    CHECK(smaps_bytes("\nRss:") <= before + 4 * MIB);
+    CHECK(smaps_bytes("Rss:") <= before + 4 * MIB);
     CHECK(peak_resident_bytes() <= before + 8 * MIB);
     free(p);
 }
@@ -168,7 +168,7 @@ static size_t shuffle_sizes(size_t live_max, int steps) {
 
 /* The argument: at most so many MiB are live. */
 void tell_peaks_of_shuffled_sizes(void) {
-    size_t before = smaps_bytes("\nRss:");
+    size_t before = smaps_bytes("Rss:");
     size_t peak = shuffle_sizes(strtoull(subject_arguments[0], NULL, 10) * MIB, 3000);
     tell("live", peak);
     tell("resident", peak_resident_bytes() - before);

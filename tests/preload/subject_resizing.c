@@ -10,7 +10,7 @@
 #include "tests/preload/subject.h"
 
 static size_t mapped(void) {
-    return smaps_bytes("\nRss:");
+    return smaps_bytes("Rss:");
 }
 
 /* ---- realloc ---- */

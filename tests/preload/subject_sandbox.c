@@ -53,8 +53,8 @@ static unsigned error_named(const char *name) {
     static const struct {
         const char *name;
         unsigned number;
-    } errors[] = {{"EPERM", EPERM},   {"ENOSYS", ENOSYS}, {"EINVAL", EINVAL},
-                  {"ENOMEM", ENOMEM}, {"EFAULT", EFAULT}, {"EAGAIN", EAGAIN}};
+    } errors[] = {{"EPERM", EPERM},   {"ENOSYS", ENOSYS}, {"EINVAL", EINVAL}, {"ENOMEM", ENOMEM},
+                  {"EFAULT", EFAULT}, {"EAGAIN", EAGAIN}, {"EACCES", EACCES}};
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
         if (strcmp(errors[i].name, name) == 0) {
             return errors[i].number;
@@ -64,13 +64,26 @@ static unsigned error_named(const char *name) {
     return 0;
 }
 
-/* Arguments: `mremap` or `threads`, the error, the behaviour. */
-void where_system_calls_are_refused(void) {
-    unsigned error = error_named(subject_arguments[1]);
-    if (strcmp(subject_arguments[0], "mremap") == 0) {
-        refuse(&(struct refusal){SYS_mremap, error}, 1);
-    } else {
-        refuse((struct refusal[]){{SYS_clone3, ENOSYS}, {SYS_clone, error}}, 2);
+static void refuse_named(const char *what, unsigned error) {
+    static const struct {
+        const char *what;
+        unsigned number;
+    } calls[] = {{"mremap", SYS_mremap},
+                 {"threads", SYS_clone},
+                 {"folders", SYS_mkdirat},
+                 {"files", SYS_openat},
+                 {"space", SYS_fallocate}};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        if (strcmp(calls[i].what, what) == 0) {
+            refuse((struct refusal[]){{SYS_clone3, ENOSYS}, {calls[i].number, error}}, 2);
+            return;
+        }
     }
+    CHECK(false);
+}
+
+/* Arguments: what, the error, the behaviour and its own arguments. */
+void where_system_calls_are_refused(void) {
+    refuse_named(subject_arguments[0], error_named(subject_arguments[1]));
     CHECK(run_behaviour(subject_arguments + 2));
 }

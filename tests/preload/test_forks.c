@@ -139,3 +139,17 @@ Test(forks, a_child_reports_what_it_did_itself) {
     cr_assert(eq(sz, figure(&o, "totals.requests"), 20));
     cr_assert(eq(sz, figure(&o, "totals.misses"), 1));
 }
+
+/* ---- what else is for processes of one thread ---- */
+
+Test(namespaces, can_be_new_while_memory_is_idle) {
+    struct outcome o = subject_run("a_new_user_namespace_amid_idle_memory");
+    skip_if_forbidden(&o);
+    expect_success(&o);
+}
+
+Test(namespaces, can_be_joined_while_memory_is_idle) {
+    struct outcome o = subject_run("an_old_namespace_amid_idle_memory");
+    skip_if_forbidden(&o);
+    expect_success(&o);
+}

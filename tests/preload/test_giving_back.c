@@ -71,6 +71,12 @@ Test(threads, none_is_started_without_a_helper) {
     (void)run_with("a_large_free_starts_no_thread", "BIGMALLOC_HELPER=off", NULL);
 }
 
+Test(threads, the_helper_does_not_run_in_real_time) {
+    struct outcome o = subject_run("the_helper_does_not_run_in_real_time");
+    skip_if_forbidden(&o);
+    expect_success(&o);
+}
+
 /* ---- asked for ---- */
 
 Test(giving_back, happens_altogether_in_malloc_trim) {
@@ -84,14 +90,22 @@ Test(giving_back, happens_when_systemd_says_so) {
     char *folder = new_folder();
     char *fifo = format("%s/pressure", folder);
     cr_assert(eq(int, mkfifo(fifo, 0600), 0));
-    struct outcome o = child_run(
-        (struct child){.arguments = {"a_word_of_systemd_gives_all_back", fifo},
-                       .environment = {"BIGMALLOC_STATS=json", "BIGMALLOC_PRESSURE=99%,99%",
-                                       format("MEMORY_PRESSURE_WATCH=%s", fifo)}});
+    struct outcome o = child_run((struct child){
+        .arguments = {"a_word_of_systemd_gives_all_back", fifo},
+        .environment = {"BIGMALLOC_STATS=json", "BIGMALLOC_PRESSURE=99%,99%",
+                        "BIGMALLOC_DECAY_MS=-1", format("MEMORY_PRESSURE_WATCH=%s", fifo)}});
     remove_folder(folder);
     expect_success(&o);
     cr_assert(eq(sz, figure(&o, "pools.pressed_bytes"), 400 * MIB));
     cr_assert(eq(sz, figure(&o, "pools.emergencies"), 1));
+}
+
+Test(giving_back, happens_when_the_preset_says_so) {
+    struct outcome o = child_run((struct child){
+        .arguments = {"idle_memory_goes_back_by_itself", "250"},
+        .environment = {"BIGMALLOC_STATS=json", SMALL_AGE, "BIGMALLOC_PRESET=batch"}});
+    expect_success(&o);
+    cr_assert(eq(sz, figure(&o, "pools.aged_bytes"), 400 * MIB));
 }
 
 /* ---- beforehand ---- */

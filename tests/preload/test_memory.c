@@ -142,12 +142,12 @@ static size_t addresses_under(size_t limit, bool bare) {
     return fact(&o, "addresses");
 }
 
-/* 4 MiB stand for what the library's own file takes. */
+/* 8 MiB stand for what the library's own file takes. */
 Test(refused, reservations_take_an_eighth_of_the_addresses_at_most) {
     cr_assert(le(sz, addresses_under(512 * MIB, false),
-                 addresses_under(512 * MIB, true) + 64 * MIB + 4 * MIB));
+                 addresses_under(512 * MIB, true) + 64 * MIB + 8 * MIB));
     cr_assert(
-        le(sz, addresses_under(GIB, false), addresses_under(GIB, true) + 128 * MIB + 4 * MIB));
+        le(sz, addresses_under(GIB, false), addresses_under(GIB, true) + 128 * MIB + 8 * MIB));
 }
 
 Test(refused, a_limit_set_later_leaves_room) {
@@ -164,9 +164,15 @@ Test(refused, programs_run_under_narrow_limits) {
     }
 }
 
+Test(refused, threads_without_memory_are_refused_it) {
+    struct outcome o = child_run((struct child){
+        .arguments = {"threads_without_memory_are_refused_it"}, .data_limit = 128 * MIB});
+    expect_success(&o);
+}
+
 /* ---- mappings ---- */
 
-Test(mappings, a_hundred_thousand_blocks_leave_mappings, .timeout = 60) {
+Test(mappings, a_hundred_thousand_blocks_leave_mappings) {
     if (system_number("/proc/sys/vm/overcommit_memory") == 2) {
         cr_skip_test("vm.overcommit_memory is 2: the kernel does not promise 250 GB");
     }
@@ -267,4 +273,37 @@ Test(introspection, malloc_stats_writes_to_stderr) {
     cr_assert(eq(sz, count(o.err, "bigmalloc: subject (pid "), 1));
     cr_assert(eq(sz, count(o.err, "1 large requests for 48 MiB"), 1), "%s", o.err);
     cr_assert(eq(sz, count(o.err, "jemalloc: "), 1), "%s", o.err);
+}
+
+/* ---- BIGMALLOC_FILL ---- */
+
+static struct outcome filled_with(const char *option, const char *behaviour, const char *byte) {
+    struct outcome o =
+        child_run((struct child){.arguments = {behaviour, byte}, .environment = {option}});
+    return o;
+}
+
+Test(memory, new_blocks_are_poisoned_where_that_was_asked_for) {
+    struct outcome o = filled_with("BIGMALLOC_FILL=poison", "new_blocks_are_filled", "d5");
+    expect_success(&o);
+}
+
+Test(memory, new_blocks_are_zero_where_that_was_asked_for) {
+    struct outcome o = filled_with("BIGMALLOC_FILL=zero", "new_blocks_are_filled", "0");
+    expect_success(&o);
+}
+
+Test(memory, new_blocks_are_as_they_come_otherwise) {
+    struct outcome o = filled_with("BIGMALLOC_FILL=none", "new_blocks_are_filled", "3c");
+    cr_assert(eq(int, o.status, 1), "what is fresh is zero");
+}
+
+Test(memory, a_fresh_block_is_zero_and_stays_untouched) {
+    static const char behaviour[] = "tell_what_is_resident_of_a_new_block";
+    struct outcome o = filled_with("BIGMALLOC_FILL=none", behaviour, NULL);
+    cr_assert(lt(sz, fact(&o, "resident"), 2 * MIB));
+    o = filled_with("BIGMALLOC_FILL=zero", behaviour, NULL);
+    cr_assert(lt(sz, fact(&o, "resident"), 2 * MIB));
+    o = filled_with("BIGMALLOC_FILL=poison", behaviour, NULL);
+    cr_assert(ge(sz, fact(&o, "resident"), 256 * MIB));
 }

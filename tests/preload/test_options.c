@@ -161,11 +161,18 @@ Test(options, are_ignored_by_a_privileged_program) {
                                  .arguments = {"-c", MAKE_PRIVILEGED, "sh", library_path(), folder},
                                  .bare = true});
     struct child c = {.program = format("%s/program", folder),
-                      .environment = {"BIGMALLOC_STATS=always", "BIGMALLOC_TRESHOLD=2m"},
+                      .environment = {"BIGMALLOC_STATS=always", "BIGMALLOC_TRESHOLD=2m",
+                                      "XDG_RUNTIME_DIR=", format("BIGMALLOC_TRACE=%s/t", folder),
+                                      format("BIGMALLOC_PROFILE=%s/p", folder)},
                       .bare = true};
-    struct outcome as_root = child_run(c);
     c.user = NOBODY;
     struct outcome as_nobody = child_run(c);
+    bool left_none =
+        file_text(format("%s/t", folder)) == NULL && file_text(format("%s/p", folder)) == NULL;
+    c.user = 0;
+    struct outcome as_root = child_run(c);
+    bool left_both =
+        file_text(format("%s/t", folder)) != NULL && file_text(format("%s/p", folder)) != NULL;
     remove_folder(folder);
     expect_success(&made);
     expect_success(&as_root);
@@ -174,5 +181,9 @@ Test(options, are_ignored_by_a_privileged_program) {
         cr_skip_test("the folder for temporary files is mounted nosuid");
     }
     cr_assert(gt(sz, lines(as_root.err), 2), "not privileged: %s", as_root.err);
-    cr_assert(eq(str, as_nobody.err, ""));
+    cr_assert(eq(sz, count(as_nobody.err, "BIGMALLOC_TRESHOLD"), 0), "%s", as_nobody.err);
+    cr_assert(eq(sz, lines(as_nobody.err), 2), "as of itself: %s", as_nobody.err);
+    cr_assert(eq(sz, fact(&as_root, "live_files"), 1));
+    cr_assert(eq(sz, fact(&as_nobody, "live_files"), 0));
+    cr_assert(left_both && left_none, "a timeline and a profile");
 }

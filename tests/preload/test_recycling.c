@@ -8,18 +8,13 @@
 
 /* ---- registered memory ---- */
 
-enum {
-    NO_FRAMES = 3 /* of the subject: /proc/self/pagemap tells no frames */
-};
-
 static void expect_no_change_unheard_of(const char *option) {
     struct outcome o = child_run(
         (struct child){.arguments = {"registered_memory_changes_only_before_a_witness"},
                        .environment = {"BIGMALLOC_STATS=json", "BIGMALLOC_DECAY_MS=30", option},
                        .preload = "lib_witness.so"});
-    if (o.status == NO_FRAMES) {
-        cr_skip_test("the system tells nobody the frames of his pages (CAP_SYS_ADMIN)");
-    }
+    skip_if_forbidden(
+        &o); /* the frames of one's pages: /proc/self/pagemap tells those with CAP_SYS_ADMIN */
     expect_success(&o);
     cr_assert(gt(sz, fact(&o, "changes"), 500), "or nothing was put to the test");
     cr_assert(gt(sz, figure(&o, "pools.moves"), 100));
@@ -81,6 +76,7 @@ Test(recycling, gives_way_where_mremap_is_refused) {
 static void expect_no_harm(const char *behaviour, const char *quirk) {
     struct outcome o = child_run(
         (struct child){.arguments = {behaviour, quirk}, .environment = {"BIGMALLOC_STATS=json"}});
+    skip_if_forbidden(&o);
     cr_assert(eq(int, o.status, 0), "%s: %s", quirk, o.err);
     cr_assert(eq(sz, figure(&o, "pools.lost_blocks"), 0), "%s", quirk);
 }
@@ -91,6 +87,23 @@ Test(recycling, takes_blocks_that_were_locked_and_advised) {
     expect_no_harm("a_quirk_of_a_former_owner_does_no_harm", "wipeonfork");
     expect_no_harm("a_quirk_of_a_former_owner_does_no_harm", "nohugepage");
     expect_no_harm("a_quirk_of_a_former_owner_does_no_harm", "protect");
+    expect_no_harm("a_quirk_of_a_former_owner_does_no_harm", "key");
+}
+
+Test(recycling, takes_blocks_with_guard_pages) {
+    expect_no_harm("a_quirk_of_a_former_owner_does_no_harm", "guard");
+}
+
+Test(recycling, makes_blocks_whole_again) {
+    static const char *const quirks[] = {"lock", "dontfork", "wipeonfork", "nohugepage",
+                                         "key",  "random",   "sequential"};
+    for (size_t i = 0; i < sizeof quirks / sizeof *quirks; i++) {
+        expect_no_harm("a_quirk_of_a_former_owner_leaves_no_mappings", quirks[i]);
+    }
+}
+
+Test(recycling, makes_blocks_whole_again_that_were_bound_to_a_node) {
+    expect_no_harm("a_quirk_of_a_former_owner_leaves_no_mappings", "bind");
 }
 
 /* ---- realloc ---- */

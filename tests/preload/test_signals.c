@@ -46,6 +46,12 @@ Test(signals, a_dump_is_json_where_that_was_asked_for) {
     cr_assert(eq(sz, count(o.err, "{\"schema\": \"bigmalloc-stats/1\""), 2), "signal and exit");
 }
 
+Test(signals, a_dump_is_metrics_where_those_were_asked_for) {
+    struct outcome o = run_with("get_a_signal", NULL, "BIGMALLOC_STATS=prom");
+    expect_success(&o);
+    cr_assert(eq(sz, count(o.err, "# TYPE bigmalloc_info gauge\n"), 2), "signal and exit");
+}
+
 Test(signals, another_one_may_be_chosen) {
     struct outcome o = run_with("get_a_signal", "12", "BIGMALLOC_STATS_SIGNAL=USR2");
     expect_dump(&o);

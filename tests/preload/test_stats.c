@@ -50,10 +50,27 @@ Test(stats, as_text_come_from_a_program_with_one_large_request) {
     cr_assert(eq(sz, count(text, "1 large requests for 1 MiB"), 1), "%s", text);
 }
 
+Test(stats, come_as_the_preset_says_and_as_the_user_says_before_all) {
+    cr_assert(eq(str, said("65536", "BIGMALLOC_PRESET=inference"), ""));
+    cr_assert(le(sz, lines(said("65536", "BIGMALLOC_PRESET=training")), 5));
+    cr_assert(gt(sz, lines(said("1024", "BIGMALLOC_PRESET=batch")), 10));
+    struct outcome o = child_run(
+        (struct child){.arguments = {"use_sizes", "1024"},
+                       .environment = {"BIGMALLOC_PRESET=inference", "BIGMALLOC_STATS=text"}});
+    cr_assert(gt(sz, lines(o.err), 10));
+}
+
 Test(stats, as_json_come_from_a_program_with_one_large_request) {
     cr_assert(eq(str, said("1023", "BIGMALLOC_STATS=json"), ""));
     cr_assert(eq(
         sz, count(said("1024", "BIGMALLOC_STATS=json"), "{\"schema\": \"bigmalloc-stats/1\""), 1));
+}
+
+Test(stats, as_prom_come_from_a_program_with_one_large_request) {
+    cr_assert(eq(str, said("1023", "BIGMALLOC_STATS=prom"), ""));
+    char *text = said("1024", "BIGMALLOC_STATS=prom");
+    cr_assert(eq(sz, count(text, "\nbigmalloc_requests_total{kind=\"host\",node=\"0\"} 1\n"), 1),
+              "%s", text);
 }
 
 Test(stats, always_come_from_a_program_without_one_which_says_so) {
@@ -121,10 +138,10 @@ Test(stats, tell_each_class_in_use) {
     struct outcome o = json_of((struct child){
         .arguments = {"use_sizes", "8192", "8192", "10240", "8193", "1024", "8192"}});
     static const char *const classes[] = {
-        "{\"size\": 1048576, \"hits\": 0, \"misses\": 1, \"idle\": 1}",
-        "{\"size\": 8388608, \"hits\": 2, \"misses\": 1, \"idle\": 0}",
-        "{\"size\": 9437184, \"hits\": 1, \"misses\": 0, \"idle\": 0}",
-        "{\"size\": 10485760, \"hits\": 0, \"misses\": 1, \"idle\": 1}"};
+        "{\"size\": 1048576, \"hits\": 0, \"misses\": 1, \"idle\": 1, \"live\": 0}",
+        "{\"size\": 8388608, \"hits\": 2, \"misses\": 1, \"idle\": 0, \"live\": 0}",
+        "{\"size\": 9437184, \"hits\": 1, \"misses\": 0, \"idle\": 0, \"live\": 0}",
+        "{\"size\": 10485760, \"hits\": 0, \"misses\": 1, \"idle\": 1, \"live\": 0}"};
     for (int i = 0; i < 4; i++) {
         cr_expect(eq(sz, count(o.err, classes[i]), 1), "%s in:\n%s", classes[i], o.err);
     }
@@ -137,6 +154,58 @@ Test(stats, agree_with_the_kernel) {
     cr_assert(eq(sz, figure(&o, "reserved_bytes.peak"), 400 * MIB));
     cr_assert(gt(sz, o.peak_bytes, 400 * MIB));
     cr_assert(lt(sz, o.peak_bytes, 416 * MIB));
+}
+
+/* To the page, of live and of idle blocks. */
+Test(stats, of_held_memory_are_within_a_percent_of_what_is_resident) {
+    struct child c = {.arguments = {"tell_what_is_resident"}};
+    c.environment[1] = "BIGMALLOC_HELPER=off";
+    struct outcome o = json_of(c);
+    size_t held = figure(&o, "reserved_bytes.current");
+    size_t resident = fact(&o, "resident");
+    cr_assert(gt(sz, held, figure(&o, "allocated_bytes.current")), "some is idle");
+    cr_assert(ge(sz, resident * 100, held * 99), "%zu held, %zu resident", held, resident);
+    cr_assert(le(sz, resident * 100, held * 101), "%zu held, %zu resident", held, resident);
+}
+
+/* Requests of all kinds, of several threads, from somewhere deep in a real program. */
+static const char MANY_REQUESTS[] =
+    "import array, threading\n"
+    "kept = []\n"
+    "def work(n):\n"
+    "    text = bytearray()\n"
+    "    for i in range(40): text += bytes((n + i) * 30000)\n"
+    "    kept.append(text)\n"
+    "    for i in range(200): bytes(i * 20011); b'x' * (i << 14)\n"
+    "    numbers = array.array('q', range(200000)); numbers.extend(numbers); del numbers[50000:]\n"
+    "    kept.append(sorted(range(300000), reverse=True)[::3])\n"
+    "threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]\n"
+    "[t.start() for t in threads]; [t.join() for t in threads]\n"
+    "import os, signal; os.kill(os.getpid(), signal.SIGUSR1)\n";
+
+Test(stats, are_those_of_somebody_who_counts_before_us) {
+    char *folder = new_folder();
+    char *counted = format("%s/counted", folder);
+    struct outcome o = child_run((struct child){
+        .program = "python3",
+        .arguments = {"-c", MANY_REQUESTS},
+        .environment = {format("LD_PRELOAD=%s:%s", subject_path("lib_counter.so"), library_path()),
+                        format("COUNTER=%s", counted), "BIGMALLOC_STATS=json",
+                        format("BIGMALLOC_STATS_FILE=%s/%%n", folder)},
+        .bare = true});
+    expect_success(&o);
+    struct outcome counter = {.out = file_text(counted)};
+    char *at_exit = file_text(format("%s/1", folder));
+    remove_folder(folder);
+    cr_assert(counter.out != NULL && at_exit != NULL);
+    size_t others =
+        number_at(at_exit, "pools.grown_bytes") + number_at(at_exit, "pools.inherited_bytes");
+    cr_assert(gt(sz, fact(&counter, "requests"), 1000));
+    cr_assert(gt(sz, number_at(at_exit, "pools.grown_bytes"), 0));
+    cr_expect(eq(sz, number_at(at_exit, "totals.requests"), fact(&counter, "requests")));
+    cr_expect(
+        eq(sz, number_at(at_exit, "requested_bytes.allocated") - others, fact(&counter, "asked")));
+    cr_expect(eq(sz, number_at(at_exit, "requested_bytes.current"), fact(&counter, "live")));
 }
 
 /* Every name and equation, by somebody who parses JSON for a living. */
@@ -185,6 +254,37 @@ static void expect_file(const char *pattern, const char *expected, const char *m
     cr_assert(ne(ptr, text, NULL), "no %s", path);
     cr_assert(eq(sz, count(text, format("bigmalloc: subject (pid %s)", word(&o, "parent"))), 1),
               "%s:\n%s", path, text);
+}
+
+/* The mode of a file in a new folder, dumped by a program whose mask lets nobody else read. */
+static mode_t mode_of_a_dump(const char *how) {
+    char *folder = new_folder();
+    struct outcome o = child_run((struct child){
+        .program = "sh",
+        .arguments = {"-c", "umask 077; exec \"$0\" use_sizes 2048", subject_path("subject")},
+        .environment = {format("BIGMALLOC_STATS=%s", how),
+                        format("BIGMALLOC_STATS_FILE=%s/out", folder)}});
+    struct stat found = {0};
+    cr_assert(eq(int, stat(format("%s/out", folder), &found), 0), "%s", o.err);
+    remove_folder(folder);
+    expect_success(&o);
+    return found.st_mode & 0777;
+}
+
+Test(stats, are_for_all_to_read_as_metrics_and_for_whom_the_mask_lets_otherwise) {
+    cr_assert(eq(u32, mode_of_a_dump("prom"), 0644));
+    cr_assert(eq(u32, mode_of_a_dump("json"), 0600));
+}
+
+Test(stats, leave_no_file_but_the_one_named) {
+    char *folder = new_folder();
+    struct outcome o = child_run((struct child){
+        .program = "sh",
+        .arguments = {"-c", "\"$0\" get_two_signals; ls \"$1\"", subject_path("subject"), folder},
+        .environment = {"BIGMALLOC_STATS=prom", format("BIGMALLOC_STATS_FILE=%s/out", folder)}});
+    remove_folder(folder);
+    expect_success(&o);
+    cr_assert(eq(str, o.out, "out\n"));
 }
 
 static char *host_name(void) {

@@ -40,8 +40,10 @@ static void step(struct slot *s, unsigned *seed) {
         resize_slot(s, seed);
         return;
     }
+    struct pool *p = s->b->home;
     bool discard = chance(seed, 10) == 0;
-    expect(discard ? pool_discard(s->b->home, s->b) : host_release(&host, s->b, chance(seed, 100)),
+    expect(discard ? pool_discard(p, s->b, &p->own.stats.outgrown_bytes)
+                   : host_release(&host, s->b, chance(seed, 100)),
            "an owned block can be released");
     s->b = NULL;
 }
@@ -56,7 +58,7 @@ static void *live(void *number) {
     for (int i = 0; i < steps; i++) {
         step(&slots[chance(&seed, SLOTS)], &seed);
         if (chance(&seed, 500) == 0) {
-            (void)host_drain(&host, HOST_TRIMMED);
+            (void)host_trim(&host);
         }
     }
     for (size_t i = 0; i < SLOTS; i++) {
@@ -69,7 +71,7 @@ int main(void) {
     start_host(&host, 40 * MIB);
     run_threads(live);
     expect(pool_is_valid(&host.pools[0]), "the pool is valid");
-    expect(gauge_current(&host.pools[0].stats.allocated_bytes) == 0, "nothing is live");
+    expect(gauge_current(&host.pools[0].own.stats.allocated_bytes) == 0, "nothing is live");
     expect(pool_idle_bytes(&host.pools[0]) <= 40 * MIB, "no more is idle than the cap allows");
     return verdict("exclusive_blocks");
 }

@@ -35,7 +35,7 @@ static int live_in_child(struct block *held[HELD], unsigned *seed, size_t mark) 
     expect(pool_is_valid(&host.pools[0]), "the child's pool is valid");
     expect(pool_idle_bytes(&host.pools[0]) == 0, "the child begins without idle blocks");
     check_and_let_go(held, mark);
-    (void)host_drain(&host, HOST_TRIMMED);
+    (void)host_trim(&host);
     for (int i = 0; i < 20; i++) {
         struct block *b = must_acquire(&host, any_size(seed));
         expect(is_stamped(b, 0), "fresh memory of the child is zero");
@@ -75,7 +75,7 @@ static void *work(void *number) {
         hold(held, &seed, mark);
         check_and_let_go(held, mark);
         if (chance(&seed, 20) == 0) {
-            (void)host_drain(&host, HOST_TRIMMED);
+            (void)host_trim(&host);
         }
     }
     return NULL;
@@ -85,6 +85,6 @@ int main(void) {
     start_host(&host, SIZE_MAX);
     run_threads(work);
     expect(pool_is_valid(&host.pools[0]), "the pool is valid");
-    expect(gauge_current(&host.pools[0].stats.allocated_bytes) == 0, "nothing is live");
+    expect(gauge_current(&host.pools[0].own.stats.allocated_bytes) == 0, "nothing is live");
     return verdict("forks_amid_threads");
 }

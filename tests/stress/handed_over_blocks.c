@@ -36,6 +36,6 @@ int main(void) {
         expect(left == NULL || host_release(&host, left, 0), "what is left can be released");
     }
     expect(pool_is_valid(&host.pools[0]), "the pool is valid");
-    expect(gauge_current(&host.pools[0].stats.requested_bytes) == 0, "nothing is live");
+    expect(gauge_current(&host.pools[0].own.stats.requested_bytes) == 0, "nothing is live");
     return verdict("handed_over_blocks");
 }

@@ -106,7 +106,7 @@ static void release(struct program *p, struct slot *s) {
 
 static void give_back(struct program *p) {
     switch (chance(&p->seed, 8)) {
-    case 0: (void)host_drain(&host, HOST_TRIMMED); return;
+    case 0: (void)host_trim(&host); return;
     case 1: (void)host_tick(&host, p->now_ms, PRESSURE_CLEANUP); return;
     default: (void)host_tick(&host, p->now_ms, PRESSURE_NONE); return;
     }
@@ -186,13 +186,13 @@ int main(void) {
     start_host(&host, 96 * MIB);
     host.retention.decay_ms = 300;
     live_alone();
-    expect(stats_read(&host.pools[0].stats.recycled_blocks) > 0 ||
+    expect(stats_read(&host.pools[0].own.stats.recycled_blocks) > 0 ||
                !backend_can_move(&host.backends[0].backend),
            "pages were lent");
     run_threads(live);
     expect(pool_is_valid(&host.pools[0]), "the figures agree");
-    expect(gauge_current(&host.pools[0].stats.allocated_bytes) == 0, "nothing is live");
-    (void)host_drain(&host, HOST_TRIMMED);
-    expect(gauge_current(&host.pools[0].stats.reserved_bytes) == 0, "all memory goes back");
+    expect(gauge_current(&host.pools[0].own.stats.allocated_bytes) == 0, "nothing is live");
+    (void)host_trim(&host);
+    expect(gauge_current(&host.pools[0].own.stats.reserved_bytes) == 0, "all memory goes back");
     return verdict("lend_model");
 }

@@ -21,6 +21,17 @@ static void change_figures(unsigned seed) {
     atomic_fetch_sub(&writers, 1);
 }
 
+static const struct pool *first_pool(size_t *cursor) {
+    return (*cursor)++ == 0 ? &host.pools[0] : NULL;
+}
+
+static struct report report(void) {
+    static const struct identity who = {.pid = 1, .rank = IDENTITY_NO_RANK, .command = "stress"};
+    static const struct residence nowhere = {.measured_by = "nothing"};
+    return (struct report){
+        .next = first_pool, .identity = &who, .placement = &host.placement, .residence = &nowhere};
+}
+
 static void write_reports(int fd, const struct report *r) {
     char room[WRITER_LINE];
     struct writer w = {.fd = fd, .text = room, .size = sizeof room};
@@ -31,7 +42,7 @@ static void write_reports(int fd, const struct report *r) {
 }
 
 static void read_figures(void) {
-    struct report r = {.pools = host.pools, .pool_count = 1, .command = "stress", .pid = 1};
+    struct report r = report();
     int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     size_t last_requests = 0;
     while (atomic_load(&writers) > 0) {
@@ -54,7 +65,7 @@ static void *work(void *number) {
 int main(void) {
     start_host(&host, SIZE_MAX);
     run_threads(work);
-    struct report r = {.pools = host.pools, .pool_count = 1, .command = "stress", .pid = 1};
+    struct report r = report();
     expect(report_totals(&r).requests == (size_t)THREADS / 2 * ROUNDS, "every request is counted");
     expect(pool_is_valid(&host.pools[0]), "the pool is valid");
     return verdict("reports_beside_writers");

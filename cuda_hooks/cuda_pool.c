@@ -1,0 +1,566 @@
+#include "cuda_hooks/cuda_pool.h"
+
+#include "cuda_hooks/capture.h"
+#include "cuda_hooks/context.h"
+#include "cuda_hooks/driver.h"
+#include "cuda_hooks/visits.h"
+#include "pool/ahead.h"
+#include "pool/clock.h"
+#include "pool/reclaim.h"
+
+static struct address_map map;
+static struct meta_records records = {.record_bytes = sizeof(struct block)};
+static const struct options *options;
+static const struct cuda_owner *owner;
+
+void cuda_pool_configure(const struct options *chosen, const struct cuda_owner *whose) {
+    options = chosen;
+    owner = whose;
+}
+
+const struct options *cuda_pool_options(void) {
+    return options;
+}
+
+const struct cuda_owner *cuda_pool_owner(void) {
+    return owner;
+}
+
+/* ---- sizes ---- */
+
+/* The driver's own pages: what is asked of it in other units is lost. Below, four classes to a page. */
+static const size_t DEVICE_PAGE = 2 * MIB;
+static const size_t SMALL_STEP = 256 * KIB;
+
+/* From here on an eighth of the size would be too much to lose. */
+static const size_t TO_MEASURE_FROM = 256 * MIB;
+
+size_t cuda_pool_rounded(bool is_pinned, size_t bytes) {
+    size_t class_bytes = size_class_bytes(size_class_of(bytes));
+    if (bytes >= TO_MEASURE_FROM) {
+        return round_up(bytes, DEVICE_PAGE);
+    }
+    if (is_pinned || class_bytes < 1 * MIB) {
+        return class_bytes;
+    }
+    return round_up(class_bytes, class_bytes <= DEVICE_PAGE ? SMALL_STEP : DEVICE_PAGE);
+}
+
+/* ---- the driver's memory ---- */
+
+/* The backend is the first in it. */
+static struct cuda_pool *pool_with(struct backend *backend) {
+    void *first = backend;
+    return first;
+}
+
+static struct cuda_pool *pool_of(const struct block *b) {
+    return pool_with(b->home->backend);
+}
+
+static size_t rounded(const struct backend *self, size_t bytes) {
+    const void *first = self;
+    return cuda_pool_rounded(cuda_pool_is_pinned(first), bytes);
+}
+
+/* On the node next to the device, as far as that is in our hands. */
+static CUresult pin(struct cuda_pool *p, size_t bytes, void **address) {
+    int was = 0;
+    bool is_near = owner->before_pinning(&p->nearby, &was);
+    CUresult result = driver()->cuMemHostAlloc(address, bytes, p->which - CUDA_PINNED_POOL);
+    if (is_near) {
+        owner->after_pinning(was);
+    }
+    return result;
+}
+
+static CUresult allocate(struct cuda_pool *p, size_t bytes, void **address) {
+    if (cuda_pool_is_pinned(p)) {
+        return pin(p, bytes, address);
+    }
+    CUdeviceptr device_address = 0;
+    CUresult result = driver()->cuMemAlloc_v2(&device_address, bytes);
+    *address = cuda_pointer(device_address);
+    return result;
+}
+
+static CUresult deallocate(const struct cuda_pool *p, void *address) {
+    return cuda_pool_is_pinned(p) ? driver()->cuMemFreeHost(address)
+                                  : driver()->cuMemFree_v2((CUdeviceptr)address);
+}
+
+static void place(struct block *b, void *address, size_t bytes) {
+    b->address = address;
+    b->committed = address != NULL;
+    b->has_gap = bytes % GRANULE != 0;
+    block_set_held(b, block_extent(b, bytes));
+}
+
+/* What was there has been freed without our knowing: the driver would not hand it out otherwise. */
+static bool enter_map(struct block *b) {
+    struct block *stale = NULL;
+    bool entered = address_map_put(&map, b, &stale);
+    if (stale != NULL) {
+        (void)pool_forget(stale->home, stale);
+    }
+    return entered;
+}
+
+/* Rounded up, or, where that is refused, exactly: then it is too little for the next request of its class, and
+ * goes back to the driver when it is freed. What is refused for another reason than want of memory the
+ * driver may tell the program itself. */
+static enum fill_result fill(struct backend *self, struct block *b, size_t bytes) {
+    struct cuda_pool *p = pool_with(self);
+    size_t size = rounded(self, bytes);
+    void *address = NULL;
+    CUresult result = allocate(p, size, &address);
+    if (result == CUDA_ERROR_OUT_OF_MEMORY && size != bytes) {
+        result = allocate(p, bytes, &address);
+        b->is_altered = result == CUDA_SUCCESS;
+    }
+    if (result != CUDA_SUCCESS) {
+        return result == CUDA_ERROR_OUT_OF_MEMORY ? FILL_REFUSED : FILL_NO_ADDRESS;
+    }
+    place(b, address, size);
+    if (!enter_map(b)) {
+        place(b, NULL, 0);
+        (void)deallocate(p, address);
+        return FILL_NO_ADDRESS;
+    }
+    return FILL_OK;
+}
+
+/* Out of the map first: as soon as it is free, the driver may hand the address out to another thread. */
+static bool drain(struct backend *self, struct block *b) {
+    struct cuda_pool *p = pool_with(self);
+    bool pushed = false;
+    if (b->address == NULL) {
+        return true;
+    }
+    if (!visits_allowed() || !context_enter(p->context, &pushed)) {
+        return false;
+    }
+    address_map_remove(&map, b);
+    bool freed = deallocate(p, b->address) == CUDA_SUCCESS;
+    context_leave(pushed);
+    if (freed) {
+        place(b, NULL, 0);
+        b->is_altered = false;
+    }
+    if (!freed && !enter_map(b)) {
+        place(b, NULL, 0); /* and the memory is lost */
+        return true;
+    }
+    return freed;
+}
+
+/* ---- opening ---- */
+
+static struct backend backend_for(const struct context *c, unsigned which) {
+    bool pinned = which != CUDA_DEVICE_POOL;
+    return (struct backend){.kind = pinned ? "pinned" : "device",
+                            .id = (unsigned)c->device.ordinal,
+                            .variant = pinned ? which - CUDA_PINNED_POOL : 0,
+                            .cannot_move = true,
+                            .is_whole = true,
+                            .uuid = c->device.uuid,
+                            .pci_address = c->device.pci_address,
+                            .device_bytes = pinned ? 0 : c->device.bytes,
+                            .rounded = rounded,
+                            .fill = fill,
+                            .drain = drain};
+}
+
+static void open(struct cuda_pool *p, struct context *c, unsigned which) REQUIRES(p->lock) {
+    p->backend = backend_for(c, which);
+    p->which = which;
+    p->nearby.node = c->device.node;
+    p->backend.nearby = which != CUDA_DEVICE_POOL ? &p->nearby : NULL;
+    pool_init(&p->pool, &p->backend, &records);
+    p->context = c;
+    cuda_pool_tell_free(p);
+}
+
+void cuda_pool_tell_free(struct cuda_pool *p) {
+    struct context *c = p->context;
+    pool_tell_free(&p->pool, atomic_load_explicit(&c->free_bytes, memory_order_relaxed));
+}
+
+/* Asks the driver how much of the device is free. */
+static void ask_for_free(struct cuda_pool *p) REQUIRES(p->context->gate) {
+    context_note_free(p->context);
+    cuda_pool_tell_free(p);
+}
+
+void cuda_pool_open(struct cuda_pool *p, struct context *c, unsigned which) {
+    lock_acquire(&p->lock);
+    bool is_new = p->context == NULL;
+    if (UNLIKELY(is_new)) {
+        open(p, c, which);
+    }
+    lock_release(&p->lock);
+    if (is_new) {
+        visits_register_end();
+        owner->after_open(&p->pool);
+    }
+}
+
+/* ---- how much stays idle ---- */
+
+static size_t cache_max(const struct cuda_pool *p) {
+    return share_bytes(cuda_pool_is_pinned(p) ? options->pinned_cache_max
+                                              : options->device_cache_max,
+                       p->context->device.bytes);
+}
+
+static void note_demand(struct cuda_pool *p, size_t bytes, uint64_t now_ms) {
+    lock_acquire(&p->lock);
+    p->demand = demand_at(p->demand, now_ms, options->decay_ms);
+    p->demand.current += bytes;
+    lock_release(&p->lock);
+}
+
+static size_t idle_max(struct cuda_pool *p, uint64_t now_ms) {
+    lock_acquire(&p->lock);
+    p->demand = demand_at(p->demand, now_ms, options->decay_ms);
+    size_t bytes = demand_bytes(p->demand);
+    lock_release(&p->lock);
+    return size_min(bytes, cache_max(p));
+}
+
+static void keep(struct cuda_pool *p, uint64_t now_ms) {
+    size_t most = idle_max(p, now_ms);
+    if (UNLIKELY(pool_idle_bytes(&p->pool) > most) && visits_allowed()) {
+        lock_acquire(&p->context->gate);
+        (void)reclaim_beyond(&p->pool, most, &p->pool.own.stats.capped_bytes);
+        lock_release(&p->context->gate);
+    }
+}
+
+/* ---- ahead ---- */
+
+/* Set once, before the pools ask for it, and gone in a child. */
+static struct {
+    struct profile *_Atomic profile;
+    size_t host_bytes;
+} expected;
+
+void cuda_pool_expect(struct profile *profile, size_t host_bytes) {
+    expected.host_bytes = host_bytes;
+    atomic_store_explicit(&expected.profile, profile, memory_order_release);
+}
+
+static struct profile *expected_profile(void) {
+    return atomic_load_explicit(&expected.profile, memory_order_acquire);
+}
+
+bool cuda_pool_any_is_expected(void) {
+    const struct profile *profile = expected_profile();
+    return profile != NULL &&
+           (profile_peak(profile, "device") != 0 || profile_peak(profile, "pinned") != 0);
+}
+
+bool cuda_pool_is_expected(const struct context *c, unsigned which) {
+    struct profile *profile = expected_profile();
+    struct backend backend = backend_for(c, which);
+    return profile != NULL && ahead_is_told(&backend, profile);
+}
+
+/* The bytes of the next block that is expected, and may be made; 0: none. */
+static size_t next_ahead(struct cuda_pool *p) {
+    struct profile *profile = expected_profile();
+    if (profile == NULL) {
+        return 0;
+    }
+    if (p->pool.expected.profile == NULL) {
+        ahead_expect(&p->pool, profile);
+    }
+    size_t most = cache_max(p);
+    if (cuda_pool_is_pinned(p)) {
+        most = size_min(most, retention_pinned_ahead(expected.host_bytes));
+    }
+    return ahead_next(&p->pool, size_minus(most, cuda_pool_idle_bytes(p)));
+}
+
+static bool has_plenty(struct cuda_pool *p, size_t bytes) REQUIRES(p->context->gate) {
+    ask_for_free(p);
+    size_t free_bytes = atomic_load_explicit(&p->context->free_bytes, memory_order_relaxed);
+    return cuda_pool_is_pinned(p) ||
+           retention_is_plenty(bytes, free_bytes, p->context->device.bytes);
+}
+
+/* It counts as demand: as nobody asks for it, it goes back with the demand, and is not more than there may be until
+ * then. */
+static bool make_ahead(struct cuda_pool *p, uint64_t now_ms) REQUIRES(p->context->gate) {
+    size_t bytes = visits_allowed() && cuda_pool_bypass(p) == NULL ? next_ahead(p) : 0;
+    bool pushed = false;
+    if (bytes == 0 || !context_enter(p->context, &pushed)) {
+        return false;
+    }
+    bool made = has_plenty(p, bytes) && pool_prefault(&p->pool, bytes, now_ms);
+    context_leave(pushed);
+    if (made) {
+        note_demand(p, bytes, now_ms);
+    }
+    return made;
+}
+
+bool cuda_pool_make_ahead(struct cuda_pool *p, uint64_t now_ms) {
+    lock_acquire(&p->context->gate);
+    bool made = make_ahead(p, now_ms);
+    if (!made) {
+        p->pool.expected.pool = NULL;
+    }
+    lock_release(&p->context->gate);
+    return made;
+}
+
+/* ---- waiting ---- */
+
+/* A capture that has begun meanwhile is no fault of the context. */
+static bool is_fault(CUresult result) {
+    return result != CUDA_SUCCESS && result < CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+}
+
+/* Of a context that answers so no work is under way any more, and never will be. */
+static bool is_fatal(CUresult result) {
+    return result == CUDA_ERROR_INVALID_CONTEXT || result == CUDA_ERROR_ECC_UNCORRECTABLE ||
+           (result >= CUDA_ERROR_ILLEGAL_ADDRESS && result <= CUDA_ERROR_LAUNCH_FAILED);
+}
+
+/* One that was closed meanwhile has nothing to wait for. */
+static CUresult synchronize(struct context *c) {
+    lock_acquire(&c->gate);
+    bool is_open = atomic_load_explicit(&c->handle, memory_order_relaxed) != NULL;
+    CUresult result = is_open ? context_synchronize(c) : CUDA_SUCCESS;
+    lock_release(&c->gate);
+    if (is_fault(result)) {
+        atomic_store(&c->is_broken, true);
+    }
+    return result;
+}
+
+/* Pinned memory may be in use by any of them. A fault in another one is not that of the memory's own. What is
+ * done in green ones is waited for with the primary one. */
+static CUresult synchronize_all(const struct context *own) {
+    CUresult result = CUDA_SUCCESS;
+    size_t cursor = 0;
+    for (struct context *c = context_next(&cursor); c != NULL && result == CUDA_SUCCESS;
+         c = context_next(&cursor)) {
+        result = atomic_load(&c->is_green) ? CUDA_SUCCESS : synchronize(c);
+        result = c != own && is_fatal(result) ? CUDA_SUCCESS : result;
+    }
+    return result;
+}
+
+/* For the work that may use memory of the pool. The caller holds no gate. */
+static CUresult wait_for(struct cuda_pool *p) {
+    uint64_t start_us = clock_us();
+    CUresult result =
+        cuda_pool_is_pinned(p) ? synchronize_all(p->context) : synchronize(p->context);
+    pool_add(&p->pool, &p->pool.own.stats.waits, 1);
+    pool_add(&p->pool, &p->pool.own.stats.wait_us, clock_us() - start_us);
+    return result;
+}
+
+/* ---- quarantine ---- */
+
+/* Everything in quarantine becomes idle, after one wait. Where that fails it stays. The blocks stay in the list
+ * meanwhile, for whoever forgets the context. The caller holds no gate. */
+void cuda_pool_mature(struct cuda_pool *p, uint64_t now_ms) {
+    uint64_t end = visits_allowed() ? quarantine_end(&p->quarantine) : 0;
+    if (end == 0 || wait_for(p) != CUDA_SUCCESS) {
+        return;
+    }
+    lock_acquire(&p->context->gate);
+    struct block *next = NULL;
+    for (struct block *b = quarantine_take(&p->quarantine, end); b != NULL; b = next) {
+        next = b->older;
+        pool_put(&p->pool, b, now_ms);
+    }
+    lock_release(&p->context->gate);
+}
+
+/* ---- acquire ---- */
+
+/* Behind the gate, so that no context ends meanwhile. Where it has, the driver is to answer. */
+struct block *cuda_pool_fill(struct cuda_pool *p, size_t bytes, enum fill_result *result) {
+    struct block *b = NULL;
+    *result = FILL_NO_ADDRESS;
+    lock_acquire(&p->context->gate);
+    if (context_is_current(p->context)) {
+        b = pool_fill(&p->pool, bytes, PAGES_ANY, result);
+    }
+    lock_release(&p->context->gate);
+    return b;
+}
+
+const _Atomic size_t *cuda_pool_bypass(struct cuda_pool *p) {
+    const struct stats *s = &p->pool.own.stats;
+    const struct context *c = p->context;
+    bool may_be_used_elsewhere = atomic_load_explicit(&c->is_shared, memory_order_relaxed) ||
+                                 (cuda_pool_is_pinned(p) && !context_are_all_known());
+    if (may_be_used_elsewhere) {
+        return &s->bypassed_shared;
+    }
+    if (atomic_load_explicit(&c->is_green, memory_order_relaxed)) {
+        return &s->bypassed_green;
+    }
+    bool fails = atomic_load_explicit(&c->is_broken, memory_order_relaxed) || visits_are_over();
+    return fails ? &s->bypassed_broken : NULL;
+}
+
+struct block *cuda_pool_note_bypass(struct cuda_pool *p, const _Atomic size_t *why, size_t bytes) {
+    pool_add(&p->pool, why, 1);
+    pool_add(&p->pool, &p->pool.own.stats.bypassed_bytes, bytes);
+    return NULL;
+}
+
+struct block *cuda_pool_acquire(struct cuda_pool *p, size_t bytes, uint64_t now_ms) {
+    note_demand(p, rounded(&p->backend, bytes), now_ms);
+    return pool_acquire(&p->pool, bytes, PAGES_ANY);
+}
+
+struct block *cuda_pool_find(const void *address) {
+    return address_map_find(&map, address);
+}
+
+/* What frees the one kind is refused the other by the driver. */
+struct block *cuda_pool_find_kind(const void *address, bool is_pinned) {
+    struct block *b = cuda_pool_find(address);
+    return b != NULL && cuda_pool_is_pinned(pool_of(b)) == is_pinned ? b : NULL;
+}
+
+bool cuda_pool_has_blocks(void) {
+    return !address_map_is_empty(&map);
+}
+
+/* ---- release ---- */
+
+/* It is none of ours any more. */
+static void drop(struct block *b) {
+    address_map_remove(&map, b);
+    (void)pool_forget(b->home, b);
+}
+
+/* To the driver, which answers for it. b is held. */
+static CUresult surrender(struct cuda_pool *p, struct block *b) {
+    void *address = b->address;
+    drop(b);
+
+    pool_add(&p->pool, &p->pool.own.stats.surrendered, 1);
+    return deallocate(p, address);
+}
+
+CUresult cuda_pool_release(struct block *b) {
+    struct cuda_pool *p = pool_of(b);
+    uint64_t now_ms = clock_coarse_ms();
+    if (!pool_hold(&p->pool, b)) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    if (b->is_altered || cuda_pool_bypass(p) != NULL) {
+        return surrender(p, b);
+    }
+    if (options->device_free == DEVICE_FREE_QUARANTINE || capture_is_under_way()) {
+        quarantine_add(&p->quarantine, b, now_ms);
+        owner->after_free(now_ms);
+        return CUDA_SUCCESS;
+    }
+    CUresult result = wait_for(p);
+    if (result != CUDA_SUCCESS) {
+        CUresult answer = surrender(p, b);
+        return answer == CUDA_SUCCESS && is_fault(result) ? result : answer;
+    }
+    pool_put(&p->pool, b, now_ms);
+    keep(p, now_ms);
+    owner->after_free(now_ms);
+    return CUDA_SUCCESS;
+}
+
+bool cuda_pool_disown(const void *address) {
+    struct block *b = cuda_pool_find_kind(address, false);
+    bool live = b != NULL && pool_hold(b->home, b);
+    if (live) {
+        drop(b);
+    }
+    return b == NULL || live;
+}
+
+void cuda_pool_drop(const void *address) {
+    struct block *b = cuda_pool_find(address);
+    if (b != NULL) {
+        drop(b);
+    }
+}
+
+/* ---- giving back ---- */
+
+/* While a stream is captured there is nothing to be done. */
+static const uint64_t CAPTURE_MS = 100;
+
+uint64_t cuda_pool_age(struct cuda_pool *p, uint64_t now_ms) {
+    if (cuda_pool_idle_bytes(p) == 0) {
+        return NEVER;
+    }
+    if (!visits_allowed()) {
+        return now_ms + CAPTURE_MS;
+    }
+    uint64_t aged_ms = retention_cutoff_ms(options->decay_ms, now_ms);
+    if (quarantine_holds_since(&p->quarantine, aged_ms)) {
+        cuda_pool_mature(p, now_ms);
+    }
+    lock_acquire(&p->context->gate);
+    (void)reclaim_aged(&p->pool, aged_ms, 0, &p->pool.own.stats.aged_bytes);
+    (void)reclaim_beyond(&p->pool, idle_max(p, now_ms), &p->pool.own.stats.aged_bytes);
+    ask_for_free(p);
+    lock_release(&p->context->gate);
+    uint64_t oldest_ms = reclaim_oldest_ms(&p->pool);
+    oldest_ms = oldest_ms != NEVER ? oldest_ms : now_ms; /* the quarantine's */
+    return cuda_pool_idle_bytes(p) != 0 ? retention_due_ms(options->decay_ms, oldest_ms) : NEVER;
+}
+
+size_t cuda_pool_drain(struct cuda_pool *p, size_t most, const _Atomic size_t *why) {
+    size_t sum = 0;
+    cuda_pool_mature(p, clock_coarse_ms());
+    if (visits_allowed()) {
+        lock_acquire(&p->context->gate);
+        sum = reclaim_aged(&p->pool, NEVER, most, why);
+        lock_release(&p->context->gate);
+    }
+    return sum;
+}
+
+size_t cuda_pool_idle_bytes(struct cuda_pool *p) {
+    return pool_idle_bytes(&p->pool) + quarantine_bytes(&p->quarantine);
+}
+
+/* ---- the end of contexts, and of the process ---- */
+
+static bool has_blocks(const struct cuda_pool *p) {
+    return gauge_current(&stock_figures(&p->pool)->stats.reserved_bytes) != 0;
+}
+
+/* What the driver has handed out again meanwhile is not found under its address any more. The map is large, and
+ * other threads wait for it: it is gone through no further than there are blocks. */
+void cuda_pool_forget(struct cuda_pool *p) {
+    size_t cursor = 0;
+    struct block *b = NULL;
+    (void)quarantine_take(&p->quarantine, QUARANTINE_ALL);
+    p->pool.expected.pool = NULL;
+    while (has_blocks(p) && (b = address_map_take_next(&map, &p->pool, &cursor)) != NULL) {
+        (void)pool_forget(b->home, b);
+    }
+}
+
+/* Threads that are not there any more may have held any of these locks: nothing waits for one. */
+void cuda_pool_reset(struct cuda_pool *p) UNCHECKED_LOCKING {
+    lock_reset(&p->lock);
+    p->quarantine = (struct quarantine){0};
+    pool_after_fork_in_child(&p->pool);
+}
+
+void cuda_pool_reset_records(void) {
+    visits_reset_in_child();
+    address_map_reset(&map);
+    records = (struct meta_records){.record_bytes = sizeof(struct block)};
+}

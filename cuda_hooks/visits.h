@@ -1,0 +1,28 @@
+/*
+ * visits.h - calls of the driver that nobody asked us for just now, and their end with that of the process.
+ *
+ * The driver's own handlers of exit take it down. Ours runs before them, waits for what is under way, and from then
+ * on there are no visits any more. Thread-safe.
+ */
+#ifndef CUDA_HOOKS_VISITS_H
+#define CUDA_HOOKS_VISITS_H
+
+#include "pool/util.h"
+
+/* Around such calls: the end of the process waits for them. False: it has begun. */
+MUST_CHECK bool visits_begin(void);
+void visits_end(void);
+
+/* May the driver be called now? Not where a stream is being captured, either. */
+bool visits_allowed(void);
+
+/* Has the end begun? */
+bool visits_are_over(void);
+
+/* Sees to the end, once; the driver is loaded, so that its handlers of exit(3) run after ours. */
+void visits_register_end(void);
+
+/* Those of the parent's threads are none of a forked child. */
+void visits_reset_in_child(void);
+
+#endif

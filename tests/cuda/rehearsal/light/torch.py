@@ -1,0 +1,1 @@
+"""torch.py - PyTorch's place, for who looks whether it is there."""
