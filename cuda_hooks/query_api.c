@@ -25,12 +25,14 @@ static size_t idle_bytes_here(void) {
     return driver()->cuCtxGetDevice(&device) == CUDA_SUCCESS ? cuda_pools_idle_bytes(device) : 0;
 }
 
+/* What goes back to the driver just now may count twice for a moment; more than all is never free. */
 CUresult own_cuMemGetInfo_v2(size_t *free_bytes, size_t *bytes) {
     const struct options *o = cuda_pool_options();
     CUresult result = DRIVER_ANSWER(cuMemGetInfo_v2, free_bytes, bytes);
     if (result == CUDA_SUCCESS && free_bytes != NULL && o != NULL) {
         note_free(*free_bytes);
-        *free_bytes += o->meminfo == MEMINFO_ADJUSTED ? idle_bytes_here() : 0;
+        size_t idle_bytes = o->meminfo == MEMINFO_ADJUSTED ? idle_bytes_here() : 0;
+        *free_bytes = size_min(*free_bytes + idle_bytes, bytes != NULL ? *bytes : SIZE_MAX);
     }
     return result;
 }
