@@ -19,6 +19,7 @@
 #include "interpose/upkeep.h"
 #include "interpose/warm.h"
 #include "pool/nearby.h"
+#include "pool/process.h"
 #include "pool/system.h"
 #include "pool/writer.h"
 
@@ -90,7 +91,8 @@ static bool open_pools(void) {
                                  .thp = life_options.thp,
                                  .recycle = life_options.recycle,
                                  .is_strict = system_is_strict(),
-                                 .give_way = small_purge};
+                                 .give_way = small_purge,
+                                 .resident = process_resident};
     return sysconf(_SC_PAGESIZE) == PAGE && host_start(&life_host, &config);
 }
 

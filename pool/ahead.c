@@ -104,7 +104,7 @@ void ahead_expect_on_host(struct host *h, struct profile *profile) {
     for (unsigned i = 0; i < h->pool_count; i++) {
         ahead_expect(&h->pools[i], profile);
     }
-    host_expect_peak(h, profile_peak(profile, "host"));
+    host_expect_peak(h, profile_peak(profile, "host"), clock_coarse_ms());
 }
 
 /* ---- pools of whole blocks ---- */

@@ -27,14 +27,15 @@ enum fill_result {
     FILL_LOST,       /* the block cannot be used any more: another will do */
 };
 
-/* `count` granules from number `from_granule` of one block, to number `to_granule` of another. */
+/* `bytes` of one block, from offset `from_at` on, to offset `to_at` of another: whole granules to whole granules, or
+ * a range of a tail to all that the other has room for in its own. */
 struct move {
     struct block *to;
     struct block *from;
-    uint32_t to_granule;
-    uint32_t from_granule;
-    uint32_t count;
-    uint32_t moved; /* so many are done */
+    size_t to_at;
+    size_t from_at;
+    size_t bytes;
+    size_t moved; /* so many are done */
 };
 
 enum move_result {
@@ -72,8 +73,7 @@ struct backend {
     bool (*clear)(struct backend *self, struct block *b, size_t from, size_t to);
 
     /* Move pages, contents and all, between blocks that have memory. Where they were reads as zero
-     * then. After another result than MOVE_OK the first m->moved granules are done all the same.
-          * What the blocks hold is for the caller to set. Not called where cannot_move is set. */
+     * then. After another result than MOVE_OK the first m->moved bytes are done all the same. What the blocks hold is for the caller to set. Not called where cannot_move is set. */
     enum move_result (*move)(struct backend *self, struct move *m);
 
     /* From here on a forked child finds the idle block zero and unshared, or, where `wiped` is

@@ -21,8 +21,8 @@
  *     | granule | granule | granule | . . . . . | tail|xx gap |        granules == 3, tail_bytes > 0
  *     ^ address                     ^ no pages  ^ block_whole_bytes
  *
- * Whole granules are lent to other blocks, from the last one down; a tail has small pages, which are
- * not worth a mapping of their own, and is never lent.
+ * Whole granules are lent to other blocks, from the last one down; a tail, which has small pages, becomes the tail
+ * of another.
  *
  * State, lists and requested_bytes change under the lock of the home pool. A record never goes
  * away and its address never becomes another's, so reading a stale map entry is harmless.
@@ -67,6 +67,7 @@ struct block {
     bool has_gap : 1;       /* its last granule is not whole: a tail, and a gap behind it */
     bool is_hole : 1;       /* it was committed, and is not any more */
     bool wiped_on_fork : 1; /* the fork under way leaves it zero in the child */
+    bool is_tail_apart : 1; /* its tail has moved in: a mapping of its own */
     bool is_altered;        /* the program has changed its mappings; set while LIVE */
     uint8_t registrations;  /* with devices, for which its pages stay where they are */
 };
@@ -95,6 +96,11 @@ static inline size_t block_usable_bytes(const struct block *b) {
 static inline size_t block_whole_bytes(const struct block *b) {
     size_t bytes = block_bytes(b);
     return b->has_gap ? round_down(bytes, GRANULE) : round_up(bytes, GRANULE);
+}
+
+/* The most that its tail can hold. */
+static inline size_t block_tail_room(const struct block *b) {
+    return size_minus(block_bytes(b), block_whole_bytes(b));
 }
 
 /* Where the first `bytes` of b lie: in so many granules, and in so many bytes of its tail. */

@@ -43,6 +43,7 @@ bool host_start(struct host *h, const struct host_config *config) {
     h->retention = config->retention;
     h->share = retention_share(&config->retention, h->placement.pools);
     h->give_way = config->give_way;
+    h->resident = config->resident;
     h->is_strict = config->is_strict;
     for (unsigned i = 0; i < h->placement.pools; i++) {
         start_pool(h, config, i);
@@ -114,45 +115,60 @@ static void keep_all(struct host *h, const struct pool *p) {
     }
 }
 
-/* The peak is exact for one pool. Of several it is known at the moments when memory grows. */
-static struct recent_look look(struct host *h) {
-    struct recent_look sum = {0};
+/* The most that was live since the last look. It is exact for one pool; of several it is known at the moments when
+ * memory grows. */
+static size_t live_lately(struct host *h) {
+    size_t highest = 0;
+    size_t live = 0;
     for (unsigned i = 0; i < h->pool_count; i++) {
         struct pool *p = &h->pools[i];
         stock_lock(p);
-        sum.peak = size_max(sum.peak, stock_look(p, LOOK_OF_RETENTION).live);
-        sum.live += gauge_current(&p->figures->stats.allocated_bytes);
-        sum.asked += stats_read(&p->figures->stats.requested_bytes.allocated);
+        highest = size_max(highest, stock_look(p, LOOK_OF_RETENTION).live);
+        live += gauge_current(&p->figures->stats.allocated_bytes);
         stock_unlock(p);
     }
-    sum.peak = size_max(sum.peak, sum.live);
-    return sum;
+    return size_max(highest, live);
 }
 
-/* Where no age is too high, no peak is too long ago. */
-static size_t peak_bytes(struct host *h, struct recent_look l) {
-    if (h->retention.decay_ms == NEVER) {
-        l.asked = 0;
+/* To ask for it takes 5 us. */
+static const uint64_t OTHERS_MS = 10;
+
+/* What the process has besides the pools, which held so much. */
+static void look_at_others(struct host *h, size_t held, uint64_t now_ms) REQUIRES(h->needed_lock) {
+    if (h->resident == NULL || now_ms - h->others_ms < OTHERS_MS) {
+        return;
     }
-    lock_acquire(&h->recent_lock);
-    h->recent = recent_at(h->recent, l);
-    size_t peak = recent_peak(&h->recent);
-    lock_release(&h->recent_lock);
-    return peak;
+    size_t resident = h->resident();
+    h->others_ms = now_ms;
+    if (resident != 0) {
+        h->needed.others = (ptrdiff_t)(resident - held);
+    }
 }
 
-void host_expect_peak(struct host *h, size_t bytes) {
+/* So much may be held now; `held` was, of which the system knows by now. */
+static size_t needed_now(struct host *h, size_t held) {
+    uint64_t now_ms = clock_coarse_ms();
+    size_t live = live_lately(h);
+    lock_acquire(&h->needed_lock);
+    look_at_others(h, held, now_ms);
+    h->needed = needed_at(h->needed, live, now_ms, h->retention.decay_ms);
+    size_t bytes = needed_bytes(&h->needed);
+    lock_release(&h->needed_lock);
+    return bytes;
+}
+
+void host_expect_peak(struct host *h, size_t bytes, uint64_t now_ms) {
     h->expected_peak = bytes;
-    h->recent.previous = bytes;
+    h->needed = (struct needed){.expected = bytes, .period_start_ms = now_ms};
 }
 
 /* Memory has grown, though some is idle that could not be lent: it goes back for what is new. Where
  * nothing is ever lent, a plain cache is what is left, and the faster for keeping it. */
-static void keep_growing(struct host *h, const struct pool *p) {
-    struct recent_look now = look(h);
-    size_t peak = peak_bytes(h, now);
-    keep(h, backend_can_move(p->backend) ? retention_idle_max_growing(&h->retention, now.live, peak)
-                                         : retention_idle_max(&h->retention, now.live));
+static void keep_growing(struct host *h, const struct pool *p, size_t held) {
+    size_t needed = needed_now(h, held);
+    size_t live = all_live_bytes(h);
+    keep(h, backend_can_move(p->backend) ? retention_idle_max_growing(&h->retention, live, needed)
+                                         : retention_idle_max(&h->retention, live));
 }
 
 /* Everything that nobody uses, ours and others'. False: there was nothing. */
@@ -184,10 +200,11 @@ static struct block *acquire_elsewhere(struct host *h, const struct pool *home, 
 
 static struct block *fill(struct host *h, struct pool *p, struct request r,
                           enum fill_result *result) {
+    size_t held = host_held_bytes(h);
     struct block *b = pool_fill(p, r.bytes, r.pages, result);
     if (b != NULL && r.bytes <= h->retention.memory_limit) {
         /* More than there is can only be meant to stay empty for the most part. */
-        keep_growing(h, p);
+        keep_growing(h, p, held);
     }
     return b;
 }
@@ -260,13 +277,14 @@ struct block *host_resize(struct host *h, struct block *b, size_t bytes, uint64_
     struct pool *p = b->home;
     enum fill_result result = FILL_OK;
     int saved_errno = errno;
+    size_t held = host_held_bytes(h);
     if (resize_in_place(p, b, bytes)) {
         resize_shed(p, b, now_ms);
     } else {
         b = resize_by_moving(p, b, bytes, &result);
     }
     if (b != NULL) {
-        keep_growing(h, p);
+        keep_growing(h, p, held);
     }
     errno = saved_errno;
     return b;
@@ -397,7 +415,7 @@ int host_bind_error(const struct host *h) {
 
 /* ---- fork ---- */
 
-/* Rank order: the pools by node, then what is recent, the arena, and the records. */
+/* Rank order: the pools by node, then what is needed, the arena, and the records. */
 void host_before_fork(struct host *h) UNCHECKED_LOCKING {
     if (h->is_strict) {
         (void)host_step_aside(h);
@@ -405,7 +423,7 @@ void host_before_fork(struct host *h) UNCHECKED_LOCKING {
     for (unsigned i = 0; i < h->pool_count; i++) {
         pool_before_fork(&h->pools[i]);
     }
-    lock_acquire(&h->recent_lock);
+    lock_acquire(&h->needed_lock);
     lock_acquire(&h->arena.lock);
     lock_acquire(&h->records.lock);
 }
@@ -413,7 +431,7 @@ void host_before_fork(struct host *h) UNCHECKED_LOCKING {
 void host_after_fork_in_parent(struct host *h) UNCHECKED_LOCKING {
     lock_release(&h->records.lock);
     lock_release(&h->arena.lock);
-    lock_release(&h->recent_lock);
+    lock_release(&h->needed_lock);
     for (unsigned i = h->pool_count; i-- > 0;) {
         pool_after_fork_in_parent(&h->pools[i]);
     }
@@ -422,7 +440,8 @@ void host_after_fork_in_parent(struct host *h) UNCHECKED_LOCKING {
 void host_after_fork_in_child(struct host *h) UNCHECKED_LOCKING {
     lock_reset(&h->records.lock);
     lock_reset(&h->arena.lock);
-    lock_reset(&h->recent_lock);
+    lock_reset(&h->needed_lock);
+    h->needed = (struct needed){0};
     for (unsigned i = 0; i < h->pool_count; i++) {
         pool_after_fork_in_child(&h->pools[i]);
     }

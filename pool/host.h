@@ -26,10 +26,12 @@ struct host {
     struct meta_records records;
     struct retention retention; /* of all pools together */
     struct retention share;     /* what is right for one by itself, however much the others hold */
-    struct lock recent_lock;
-    struct recent recent; /* what is known, or expected, to be live at once, of all pools */
+    struct lock needed_lock;
+    struct needed needed; /* with all pools */
+    uint64_t others_ms;   /* when it was asked what the process has besides */
     size_t expected_peak; /* bytes that are expected to be live at once, before any is */
     bool (*give_way)(void);
+    size_t (*resident)(void);
     bool is_strict;
     const struct topology_companion *companion;
     unsigned pool_count;
@@ -51,6 +53,8 @@ struct host_config {
     /* NULL, or asks others to give memory back when the system refuses it; true if they did. Called
      * without a lock. */
     bool (*give_way)(void);
+    /* NULL, or the resident bytes of the process; 0: not known. Called with locks held. */
+    size_t (*resident)(void);
 };
 
 /* Zero-initialised before; once; nobody else may use it yet. False: no addresses are to be had. */
@@ -86,8 +90,9 @@ uint64_t host_tick(struct host *h, uint64_t now_ms, enum pressure_level level);
 /* Gives back what is not in steady use, as nobody may come to do so later. */
 void host_before_silence(struct host *h, uint64_t now_ms);
 
-/* So many bytes are expected to be live at once: as much may be idle for them, when memory grows, as had they been. */
-void host_expect_peak(struct host *h, size_t bytes);
+/* So many bytes are expected to be live at once, soon: as much may be idle for them, when memory grows, as had they
+ * been. */
+void host_expect_peak(struct host *h, size_t bytes, uint64_t now_ms);
 
 /* Gives back addresses that were never used, so that at most `bytes` stay free. */
 void host_shrink(struct host *h, size_t bytes);

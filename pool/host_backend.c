@@ -239,6 +239,7 @@ static bool punch_hole(struct host_backend *h, struct block *b) {
         return false;
     }
     restore(h, b->address, bytes);
+    b->is_tail_apart = false;
     (void)recharge(h, b, 0);
     if (!b->has_gap) {
         count(h, &h->solid, false);
@@ -269,15 +270,25 @@ static bool drain(struct backend *self, struct block *b) {
 
 /* ---- moving pages ---- */
 
-/* Was nothing moved into it? Then it is one mapping, as far as we know. */
-static bool is_of_one_piece(const struct block *b) {
-    return b->mappings <= (b->has_gap ? MAPPINGS_PER_SPLIT : 0);
+/* What its gap costs, and its tail. */
+static size_t mappings_at_the_end(const struct block *b) {
+    size_t gap = b->has_gap ? MAPPINGS_PER_SPLIT : 0;
+    return gap + b->is_tail_apart;
 }
 
-/* However often pages moved in: a granule is one mapping at most, and what is behind them another. */
-static size_t most_mappings(const struct block *b) {
-    size_t most = block_whole_bytes(b) / GRANULE + 1 + (b->has_gap ? MAPPINGS_PER_SPLIT : 0);
-    return size_min(most, UINT16_MAX);
+/* Was nothing moved into its granules? Then they are one mapping, as far as we know. */
+static bool is_of_one_piece(const struct block *b) {
+    return b->mappings <= mappings_at_the_end(b);
+}
+
+/* After a move into b at that offset. However often pages moved in: a granule is one mapping at most, what is behind
+ * them another; and so is a tail. */
+static size_t mappings_after(const struct block *b, size_t at) {
+    size_t most = size_min(block_whole_bytes(b) / GRANULE + 1 + mappings_at_the_end(b), UINT16_MAX);
+    if (at >= block_whole_bytes(b)) {
+        return b->mappings + (b->is_tail_apart ? (size_t)0 : 1);
+    }
+    return size_min(b->mappings + (is_of_one_piece(b) ? (size_t)MAPPINGS_PER_SPLIT : 1), most);
 }
 
 /*
@@ -301,13 +312,13 @@ static bool map_again(struct host_backend *h, char *address, size_t bytes) {
  * MREMAP_DONTUNMAP is unknown (before 5.7) or forbidden, which the kernel finds before it touches
  * anything, or there are about as many mappings as there may be. So does a loss. mremap(2).
  */
-static enum move_result move_once(struct host_backend *h, struct move *m, uint32_t count) {
-    char *from = m->from->address + (m->from_granule + m->moved) * GRANULE;
-    char *to = m->to->address + (m->to_granule + m->moved) * GRANULE;
-    size_t bytes = count * GRANULE;
+static enum move_result move_once(struct host_backend *h, struct move *m, size_t bytes) {
+    char *from = m->from->address + m->from_at + m->moved;
+    char *to = m->to->address + m->to_at + m->moved;
     int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
     if (mremap(from, bytes, bytes, flags, to) == to) {
-        m->moved += count;
+        m->moved += bytes;
+        m->to->is_tail_apart |= m->to_at >= block_whole_bytes(m->to);
         return MOVE_OK;
     }
     int error = errno;
@@ -324,13 +335,12 @@ static enum move_result move_once(struct host_backend *h, struct move *m, uint32
  * more than one: kernels before 6.17 refuse to move several mappings at once. */
 static enum move_result move(struct backend *self, struct move *m) {
     struct host_backend *h = (struct host_backend *)self;
-    uint32_t step = is_of_one_piece(m->from) ? m->count : 1;
+    size_t step = is_of_one_piece(m->from) ? m->bytes : size_min(m->bytes, GRANULE);
     enum move_result result = MOVE_OK;
-    while (m->moved < m->count && result == MOVE_OK) {
+    while (m->moved < m->bytes && result == MOVE_OK) {
         size_t before = m->to->mappings;
-        size_t split = is_of_one_piece(m->to) ? MAPPINGS_PER_SPLIT : 1;
         if (!backend_can_move(&h->backend) ||
-            !recharge(h, m->to, size_min(before + split, most_mappings(m->to)))) {
+            !recharge(h, m->to, mappings_after(m->to, m->to_at))) {
             return MOVE_CANNOT;
         }
         result = move_once(h, m, step);

@@ -165,7 +165,7 @@ static enum fill_result fill(struct pool *p, struct block *b, size_t bytes, bool
     if (result != FILL_OK || !move) {
         return result;
     }
-    bool kept = recycle_into(p, b, b->granules, block_extent(b, bytes).granules);
+    bool kept = recycle_into(p, b, b->granules * GRANULE, block_extent(b, bytes));
     return kept ? FILL_OK : FILL_LOST;
 }
 

@@ -6,7 +6,8 @@
 #include "pool/text_file.h"
 
 enum {
-    STATUS_BYTES = 2048
+    STATUS_BYTES = 2048,
+    STATM_BYTES = 160
 };
 
 /* The n of "label:   n kB". */
@@ -22,4 +23,14 @@ void process_memory(struct process_memory *m) {
     bool is_there = text_file_read("/proc/self/status", text, sizeof text);
     m->resident = is_there ? kib_of(text, "\nVmRSS:") : 0;
     m->resident_peak = is_there ? kib_of(text, "\nVmHWM:") : 0;
+}
+
+/* The second of its numbers, in pages. */
+size_t process_resident(void) {
+    char text[STATM_BYTES];
+    const char *end = text;
+    size_t all = 0;
+    bool is_there =
+        text_file_read("/proc/self/statm", text, sizeof text) && number_parse(text, &end, &all);
+    return is_there && *end == ' ' ? number_or(end + 1, 0) * PAGE : 0;
 }

@@ -15,4 +15,7 @@ struct process_memory {
 };
 void process_memory(struct process_memory *m);
 
+/* Resident bytes now, for less than a hundredth of a millisecond. 0: not known. proc(5), statm. */
+size_t process_resident(void);
+
 #endif

@@ -7,8 +7,9 @@
  *     a block that needs 5     | 1 | 2 | 3 | 4 | 6 |    its rest is fresh, or nothing is left of it
  *
  * Buckets keep addresses; the pages go where they are needed, by granules, from the end of a block
-  * that was idle for longest. What it keeps is a prefix still, and its tail; a block that lent all its
- * granules is EMPTY, its address ready to be filled again. Moving 128 MiB takes the kernel 25 to 170 us,
+ * that was idle for longest. What it keeps is a prefix still, and its tail; a block that lent all its
+ * granules is EMPTY, its address ready to be filled again, and its tail is the first to be lent to
+ * another that needs one. Moving 128 MiB takes the kernel 25 to 170 us,
  * where faulting it in takes 15 ms and more.
  *
  * For pool/ alone.
@@ -19,11 +20,11 @@
 #include "pool/stock.h"
 
 /*
- * Moves pages of idle blocks into granules `first` to `last` - 1 of b, from the first on as far as there
- * are any, and adds to b->granules how many that were. b is MOVING, the caller's own, and has memory.
- * False: b is LOST now. Thread-safe, changes errno.
+ * Moves pages of idle blocks to where b needs them and has none: into its granules from offset `from` on, as far as
+ * there are any, and into its tail if it holds none. What it holds grows by them. b is MOVING, the caller's own, and has
+ * memory. False: b is LOST now. Thread-safe, changes errno.
  */
-MUST_CHECK bool recycle_into(struct pool *p, struct block *b, uint32_t first, uint32_t last)
+MUST_CHECK bool recycle_into(struct pool *p, struct block *b, size_t from, struct extent needed)
     EXCLUDES(p->lock);
 
 /* After MOVE_LOST: gives back what m->to holds outside the addresses that are not ours any more, and

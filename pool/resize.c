@@ -41,20 +41,20 @@ static struct block *empty_block(struct pool *p, size_t bytes, enum fill_result 
 /* The surplus of b, from granule `keep` on, to a block of its own, as much as moves. */
 static struct block *split(struct pool *p, struct block *b, uint32_t keep) {
     enum fill_result result = FILL_OK;
-    uint32_t surplus = b->granules - keep;
+    size_t surplus = (b->granules - keep) * GRANULE;
     struct block *idle = NULL;
     if (backend_can_move(p->backend) && !b->is_altered) {
-        idle = empty_block(p, surplus * GRANULE, &result);
+        idle = empty_block(p, surplus, &result);
     }
     if (idle == NULL) {
         return NULL;
     }
-    struct move m = {.from = b, .from_granule = keep, .to = idle, .count = surplus};
+    struct move m = {.from = b, .from_at = keep * GRANULE, .to = idle, .bytes = surplus};
     if (p->backend->move(p->backend, &m) == MOVE_LOST) {
         recycle_abandon(p, &m);
         return NULL;
     }
-    idle->granules = m.moved;
+    idle->granules = (uint32_t)(m.moved / GRANULE);
     return idle;
 }
 
@@ -106,27 +106,25 @@ void resize_shed(struct pool *p, struct block *b, uint64_t now_ms) {
 /* All that the program can have written into m->from. False: m->to is LOST, and m->from as it was. */
 static bool move_contents(struct pool *p, struct move *m) {
     enum move_result result = MOVE_CANNOT;
-    if (m->count != 0 && backend_can_move(p->backend)) {
+    if (m->bytes != 0 && backend_can_move(p->backend)) {
         result = p->backend->move(p->backend, m);
     }
-    size_t moved = m->moved * GRANULE;
     if (result == MOVE_LOST) {
-        memcpy(m->from->address, m->to->address, moved);
+        memcpy(m->from->address, m->to->address, m->moved);
         recycle_abandon(p, m);
         return false;
     }
-    memcpy(m->to->address + moved, m->from->address + moved,
-           size_minus(block_usable_bytes(m->from), moved));
+    memcpy(m->to->address + m->moved, m->from->address + m->moved,
+           size_minus(block_usable_bytes(m->from), m->moved));
     return true;
 }
 
 /* Pages of idle blocks for what is new, then those of m->from. */
 static bool gather(struct pool *p, struct move *m, size_t bytes) {
-    m->count = (uint32_t)size_min(block_extent(m->from, m->from->requested_bytes).granules,
-                                  block_whole_bytes(m->to) / GRANULE);
-    m->count = m->from->registrations == 0 ? m->count : 0;
-    uint32_t wanted = block_extent(m->to, bytes).granules;
-    return recycle_into(p, m->to, m->count, wanted) && move_contents(p, m);
+    size_t own = size_min(block_extent(m->from, m->from->requested_bytes).granules * GRANULE,
+                          block_whole_bytes(m->to));
+    m->bytes = m->from->registrations == 0 ? own : 0;
+    return recycle_into(p, m->to, m->bytes, block_extent(m->to, bytes)) && move_contents(p, m);
 }
 
 /* Where the pages are now. Is m->from to give back what it still has? Not where somebody else has freed it,
@@ -134,7 +132,7 @@ static bool gather(struct pool *p, struct move *m, size_t bytes) {
 static bool file_moved(struct pool *p, const struct move *m, size_t bytes) REQUIRES(p->lock) {
     bool is_left = stock_take_back(p, m->from) && !stock_park(p, m->from);
     m->to->is_altered = m->from->is_altered;
-    m->to->granules += m->moved;
+    m->to->granules += (uint32_t)(m->moved / GRANULE);
     stock_hand_out(p, m->to, bytes);
     stats_add(&p->figures->stats.grown_bytes, bytes);
     stats_add(&p->figures->stats.moved_blocks, 1);
@@ -156,7 +154,7 @@ struct block *resize_by_moving(struct pool *p, struct block *b, size_t bytes,
     bool is_left = file_moved(p, &m, bytes);
     stock_unlock(p);
     if (is_left) {
-        (void)reclaim_block(p, b, m.moved * GRANULE, &p->own.stats.outgrown_bytes);
+        (void)reclaim_block(p, b, m.moved, &p->own.stats.outgrown_bytes);
     }
     return to;
 }

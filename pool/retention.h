@@ -5,9 +5,9 @@
  *                                  - what the user allows
  *                                  - 90 % of the memory there is, less what is live
  *                                  - when new memory is needed in spite of all that is idle:
- *                                    the peak of what was live lately and a little more, less what is
+ *                                    what was needed at once lately and a little more, less what is
  *
- * The last keeps reserved memory at what the program needs at its worst moment as it is now: what is idle
+ * The last keeps resident memory at what the process needs at its worst moment as it is now: what is idle
  * then cannot be lent, and an equal amount of it goes back for what is new.
  */
 #ifndef POOL_RETENTION_H
@@ -15,6 +15,15 @@
 
 #include "pool/clock.h"
 #include "pool/util.h"
+
+/* How many periods are over, of which the first began then; 2 stands for more. */
+static inline unsigned periods_ended(uint64_t start_ms, uint64_t period_ms, uint64_t now_ms) {
+    uint64_t passed = now_ms - start_ms;
+    if (period_ms == NEVER || passed < period_ms) {
+        return 0;
+    }
+    return passed / 2 < period_ms ? 1 : 2;
+}
 
 struct retention {
     size_t cache_max;    /* idle bytes that the user allows */
@@ -47,63 +56,50 @@ static inline size_t retention_slack(size_t peak) {
 }
 
 /*
- * The most that was live lately, by windows of what the program asks for:
+ * The most that the process needed at once lately: what was live, and what it had besides, in small requests, code and
+ * files. As that grows, less may be idle, so that the whole is no more than it was.
  *
- *     bytes asked for  |  previous  |  current . . .  |
+ *     period      |  previous  |  current . . .  |      as long as idle memory stays
  *
- * At first a window ends when four times the peak was asked for: most loops ask for less in a step. A peak that
- * comes back after it was forgotten faults its part in anew. Where that is more than 1/32 of what was asked for
- * meanwhile, windows are twice as long from then on, until the steps of the loop fit into one.
+ *     needed == live + others     others == resident - reserved, below 0 where what is live was not touched
  */
-struct recent {
-    size_t previous;  /* the most that was live in the last window */
-    size_t current;   /* and in this one */
-    size_t highest;   /* ever */
-    size_t asked;     /* all that the program had asked for when this window began */
-    unsigned doubled; /* so often were windows too short */
+struct needed {
+    uint64_t period_start_ms;
+    ptrdiff_t previous;
+    ptrdiff_t current;
+    ptrdiff_t others; /* lately */
+    size_t expected;  /* to be live at once, before it was; until this period ends */
 };
 
-/* What is known of all pools at one time. */
-struct recent_look {
-    size_t peak;  /* the most that was live since the last look */
-    size_t live;  /* now */
-    size_t asked; /* by the program, ever */
-};
-
-static inline size_t recent_peak(const struct recent *r) {
-    return size_max(r->previous, r->current);
+static inline ptrdiff_t needed_highest(const struct needed *n) {
+    return n->previous > n->current ? n->previous : n->current;
 }
 
-/* How many peaks the program may ask for within a window. */
-static inline size_t recent_window(const struct recent *r) {
-    return (size_t)4 << r->doubled;
-}
-
-/* Is so high a peak one that was forgotten too early? */
-static inline bool recent_was_short(const struct recent *r, size_t peak) {
-    static const unsigned most_doubled = 16;
-    size_t known = recent_peak(r);
-    size_t again = size_minus(size_min(peak, r->highest), known);
-    return again / recent_window(r) > known / 32 && r->doubled < most_doubled;
-}
-
-/* The same at a later time. */
-static inline struct recent recent_at(struct recent r, struct recent_look look) {
-    r.doubled += recent_was_short(&r, look.peak);
-    r.current = size_max(r.current, look.peak);
-    r.highest = size_max(r.highest, look.peak);
-    if ((look.asked - r.asked) / recent_window(&r) >= recent_peak(&r)) {
-        r.previous = r.current;
-        r.current = look.live;
-        r.asked = look.asked;
+/* The same at a later time, when `live` is, or was since the last look. */
+static inline struct needed needed_at(struct needed n, size_t live, uint64_t now_ms,
+                                      uint64_t period_ms) {
+    ptrdiff_t needed = (ptrdiff_t)live + n.others;
+    unsigned ended = periods_ended(n.period_start_ms, period_ms, now_ms);
+    if (ended != 0) {
+        n.previous = ended == 1 ? n.current : needed;
+        n.current = needed;
+        n.expected = 0;
+        n.period_start_ms = now_ms;
     }
-    return r;
+    n.current = n.current > needed ? n.current : needed;
+    return n;
 }
 
-/* The same at the moment when memory grows; `peak` is the highest that `live` was, lately. */
+/* So much may be held, with what the process has besides now. */
+static inline size_t needed_bytes(const struct needed *n) {
+    ptrdiff_t bytes = needed_highest(n) - n->others;
+    return size_max(bytes > 0 ? (size_t)bytes : 0, n->expected);
+}
+
+/* How much may stay idle at the moment when memory grows. */
 static inline size_t retention_idle_max_growing(const struct retention *r, size_t live,
-                                                size_t peak) {
-    size_t enough = size_max(peak + retention_slack(peak), r->reserve);
+                                                size_t needed) {
+    size_t enough = size_max(needed + retention_slack(needed), r->reserve);
 
     return size_min(retention_idle_max(r, live), size_minus(enough, live));
 }
@@ -123,12 +119,11 @@ struct demand {
 
 /* The same at a later time: whole periods without a request are gone through. */
 static inline struct demand demand_at(struct demand d, uint64_t now_ms, uint64_t period_ms) {
-    uint64_t passed = now_ms - d.period_start_ms;
-    if (period_ms == NEVER || passed < period_ms) {
+    unsigned ended = periods_ended(d.period_start_ms, period_ms, now_ms);
+    if (ended == 0) {
         return d;
     }
-    bool is_next = passed / 2 < period_ms;
-    return (struct demand){.period_start_ms = now_ms, .previous = is_next ? d.current : 0};
+    return (struct demand){.period_start_ms = now_ms, .previous = ended == 1 ? d.current : 0};
 }
 
 static inline size_t demand_bytes(struct demand d) {

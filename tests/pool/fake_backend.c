@@ -80,35 +80,37 @@ static bool refuses_granule(const struct fake_backend *f) {
 }
 
 /* As the host does it: the contents go, and zeros are left. */
-static void move_granule(const struct fake_backend *f, const struct move *m) {
+static void move_piece(const struct fake_backend *f, const struct move *m, size_t bytes) {
     if (f->has_memory) {
-        size_t from = (m->from_granule + m->moved) * GRANULE;
-        memcpy(m->to->address + (m->to_granule + m->moved) * GRANULE, m->from->address + from,
-               GRANULE);
-        make_zero(f, m->from, from, from + GRANULE);
+        size_t from = m->from_at + m->moved;
+        memcpy(m->to->address + m->to_at + m->moved, m->from->address + from, bytes);
+        make_zero(f, m->from, from, from + bytes);
     }
 }
 
-static void lose_granule(struct fake_backend *f, const struct move *m) {
-    f->stranger = m->to->address + (m->to_granule + m->moved) * GRANULE;
+static void lose_piece(struct fake_backend *f, const struct move *m, size_t bytes) {
+    f->stranger = m->to->address + m->to_at + m->moved;
     if (f->has_memory) {
-        memset(f->stranger, FAKE_STRANGER, GRANULE);
+        memset(f->stranger, FAKE_STRANGER, bytes);
     }
 }
 
+/* A tail is one piece. */
 static enum move_result move_each(struct fake_backend *f, struct move *m) {
-    for (; m->moved < m->count; m->moved++) {
+    while (m->moved < m->bytes) {
+        size_t piece = size_min(m->bytes - m->moved, GRANULE);
         f->granules++;
         if (m->from == f->refuse_block) {
             return MOVE_REFUSED;
         }
         if (refuses_granule(f)) {
             if (f->move_refusal == MOVE_LOST) {
-                lose_granule(f, m);
+                lose_piece(f, m, piece);
             }
             return f->move_refusal;
         }
-        move_granule(f, m);
+        move_piece(f, m, piece);
+        m->moved += piece;
     }
     return MOVE_OK;
 }

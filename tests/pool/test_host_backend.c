@@ -600,7 +600,8 @@ static enum move_result move(struct move *m) {
 
 /* The last two granules of the one, to the first two of the other. */
 static struct move two_granules(void) {
-    return (struct move){.from = &giver, .from_granule = 2, .to = &taker, .count = 2};
+    return (struct move){
+        .from = &giver, .from_at = 2 * GRANULE, .to = &taker, .bytes = 2 * GRANULE};
 }
 
 static char *granule(const struct block *b, size_t number) {
@@ -617,7 +618,7 @@ Test(host_move, takes_the_contents_along_and_leaves_zeros) {
     prepare_move(100);
     struct move m = two_granules();
     cr_assert(eq(int, move(&m), MOVE_OK));
-    cr_expect(eq(u32, m.moved, 2));
+    cr_expect(eq(sz, m.moved, 2 * GRANULE));
     cr_expect(is_all(granule(&taker, 0), GRANULE, 'c'));
     cr_expect(is_all(granule(&taker, 1), GRANULE, 'd'));
     cr_expect(eq(sz, resident_bytes(granule(&giver, 2), 2 * GRANULE), 0));
@@ -661,7 +662,7 @@ Test(host_move, of_a_block_of_pieces_is_a_call_for_each_granule) {
     cr_assert(eq(int, move(&m), MOVE_OK));
     struct block third = block_for(8 * MIB);
     must_fill(&third);
-    struct move on = {.from = &taker, .to = &third, .count = 2};
+    struct move on = {.from = &taker, .to = &third, .bytes = 2 * GRANULE};
     cr_assert(eq(int, move(&on), MOVE_OK));
     cr_expect(eq(sz, inject.calls[CALL_MREMAP], 3));
     cr_expect(is_all(granule(&third, 0), GRANULE, 'c'));
@@ -674,13 +675,13 @@ Test(host_move, of_pieces_from_many_blocks_can_be_moved_on) {
     struct block small = block_for(2 * MIB);
     must_fill(&small);
     memset(small.address, 'x', 2 * MIB);
-    struct move first = {.from = &small, .to = &taker, .count = 1};
-    struct move second = {.from = &giver, .to = &taker, .to_granule = 1, .count = 3};
+    struct move first = {.from = &small, .to = &taker, .bytes = 1 * GRANULE};
+    struct move second = {.from = &giver, .to = &taker, .to_at = GRANULE, .bytes = 3 * GRANULE};
     cr_assert(eq(int, move(&first), MOVE_OK));
     cr_assert(eq(int, move(&second), MOVE_OK));
     struct block third = block_for(8 * MIB);
     must_fill(&third);
-    struct move on = {.from = &taker, .to = &third, .count = 4};
+    struct move on = {.from = &taker, .to = &third, .bytes = 4 * GRANULE};
     cr_assert(eq(int, move(&on), MOVE_OK));
     for (size_t i = 0; i < 4; i++) {
         cr_expect(is_all(granule(&third, i), GRANULE, "xabc"[i]), "granule %zu", i);
@@ -699,11 +700,73 @@ Test(host_move, a_block_that_took_pages_drains_and_fills_like_any) {
     cr_expect(eq(sz, host.backend.mappings, 0), "it is of one piece again");
 }
 
+/* Of small pages: "a" in the first half of its 1 MiB, "b" in the second. */
+static struct block tailed_block(void) {
+    struct block b = block_for(9 * MIB);
+    must_fill(&b);
+    cr_assert(b.has_gap);
+    memset(b.address + 8 * MIB, 'a', 512 * KIB);
+    memset(b.address + 8 * MIB + 512 * KIB, 'b', 512 * KIB);
+    return b;
+}
+
+Test(host_move, of_a_tail_takes_its_pages_along_and_costs_one_mapping_for_ever) {
+    prepare_move(100);
+    struct block tailed = tailed_block();
+    struct block other = block_for(5 * MIB);
+    must_fill(&other);
+    cr_assert(eq(u16, other.mappings, 2));
+    for (int i = 0; i < 3; i++) {
+        struct move m = {
+            .from = &tailed, .from_at = 8 * MIB, .to = &other, .to_at = 4 * MIB, .bytes = 1 * MIB};
+        struct move back = {
+            .from = &other, .from_at = 4 * MIB, .to = &tailed, .to_at = 8 * MIB, .bytes = 1 * MIB};
+        cr_assert(eq(int, move(&m), MOVE_OK));
+        cr_expect(is_all(other.address + 4 * MIB, 512 * KIB, 'a'));
+        cr_expect(is_all(other.address + 4 * MIB + 512 * KIB, 512 * KIB, 'b'));
+        cr_expect(eq(sz, resident_bytes(tailed.address + 8 * MIB, 1 * MIB), 0));
+        cr_assert(eq(int, move(&back), MOVE_OK));
+        cr_expect(eq(u16, other.mappings, 3));
+        cr_expect(eq(u16, tailed.mappings, 3));
+    }
+    drain(&other);
+    must_fill(&other);
+    cr_expect(eq(u16, other.mappings, 2), "it is of one piece again");
+}
+
+Test(host_move, of_a_tail_leaves_granules_of_one_piece) {
+    prepare_move(100);
+    struct block tailed = tailed_block();
+    struct block other = block_for(9 * MIB);
+    must_fill(&other);
+    struct move m = {
+        .from = &tailed, .from_at = 8 * MIB, .to = &other, .to_at = 8 * MIB, .bytes = 1 * MIB};
+    cr_assert(eq(int, move(&m), MOVE_OK));
+    struct move on = {.from = &other, .to = &taker, .bytes = 2 * GRANULE};
+    size_t calls = inject.calls[CALL_MREMAP];
+    cr_assert(eq(int, move(&on), MOVE_OK));
+    cr_expect(eq(sz, inject.calls[CALL_MREMAP], calls + 1));
+}
+
+Test(host_move, of_a_tail_counts_beside_granules_that_moved_in) {
+    prepare_move(100);
+    struct block tailed = tailed_block();
+    struct block other = block_for(5 * MIB);
+    must_fill(&other);
+    struct move in = {.from = &giver, .to = &other, .bytes = 2 * GRANULE};
+    cr_assert(eq(int, move(&in), MOVE_OK));
+    cr_assert(eq(u16, other.mappings, 4));
+    struct move m = {
+        .from = &tailed, .from_at = 8 * MIB, .to = &other, .to_at = 4 * MIB, .bytes = 1 * MIB};
+    cr_assert(eq(int, move(&m), MOVE_OK));
+    cr_expect(eq(u16, other.mappings, 5));
+}
+
 Test(host_move, without_a_budget_cannot_be_and_changes_nothing) {
     prepare_move(1);
     struct move m = two_granules();
     cr_expect(eq(int, move(&m), MOVE_CANNOT));
-    cr_expect(eq(u32, m.moved, 0));
+    cr_expect(eq(sz, m.moved, 0));
     cr_expect(eq(sz, inject.calls[CALL_MREMAP], 0));
     cr_expect(eq(sz, host.backend.mappings, 0));
     expect_giver_as_it_was();
@@ -714,7 +777,7 @@ Test(host_move, stops_where_the_budget_is_used_up) {
     giver.mappings = 1; /* as after a move into it: now granules are moved one by one */
     struct move m = two_granules();
     cr_expect(eq(int, move(&m), MOVE_CANNOT));
-    cr_expect(eq(u32, m.moved, 1), "two mappings for the first, none for the second");
+    cr_expect(eq(sz, m.moved, 1 * GRANULE), "two mappings for the first, none for the second");
     cr_expect(is_all(granule(&taker, 0), GRANULE, 'c'));
     cr_expect(is_all(granule(&giver, 3), GRANULE, 'd'));
 }
@@ -767,7 +830,7 @@ static void expect_mapped_again(int error, enum move_result expected) {
     refuse_move(1, HOLE_LEFT, error);
     struct move m = two_granules();
     cr_expect(eq(int, move(&m), expected));
-    cr_expect(eq(u32, m.moved, 0));
+    cr_expect(eq(sz, m.moved, 0));
     inject_nothing();
     expect_giver_as_it_was();
     cr_expect(is_all(taker.address, 8 * MIB, 0));
@@ -791,9 +854,9 @@ Test(host_move, refused_half_way_says_how_far_it_came) {
     prepare_move(100);
     giver.mappings = 1;
     refuse_move(2, HOLE_LEFT, EFAULT);
-    struct move m = {.from = &giver, .to = &taker, .count = 3};
+    struct move m = {.from = &giver, .to = &taker, .bytes = 3 * GRANULE};
     cr_expect(eq(int, move(&m), MOVE_REFUSED));
-    cr_expect(eq(u32, m.moved, 1));
+    cr_expect(eq(sz, m.moved, 1 * GRANULE));
     inject_nothing();
     cr_expect(is_all(granule(&taker, 0), GRANULE, 'a'));
     cr_expect(is_all(granule(&taker, 1), 3 * GRANULE, 0));
@@ -807,7 +870,7 @@ Test(host_move, into_a_hole_that_another_thread_has_taken_loses_the_block) {
     refuse_move(1, HOLE_TAKEN, ENOMEM);
     struct move m = two_granules();
     cr_expect(eq(int, move(&m), MOVE_LOST));
-    cr_expect(eq(u32, m.moved, 0));
+    cr_expect(eq(sz, m.moved, 0));
     cr_assert(eq(ptr, inject.stranger, taker.address));
     cr_expect(is_all(inject.stranger, 2 * GRANULE, STRANGER), "nobody touches it");
     inject_nothing();

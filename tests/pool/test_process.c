@@ -29,3 +29,17 @@ Test(process, memory_that_cannot_be_read_is_zero) {
     cr_expect(eq(sz, m.resident, 0));
     cr_expect(eq(sz, m.resident_peak, 0));
 }
+
+Test(process, resident_memory_is_the_second_number_of_statm_in_pages) {
+    files_put("/proc/self/statm", "5210 690 300 2 0 480 0\n");
+    cr_expect(eq(sz, process_resident(), 690 * PAGE));
+}
+
+Test(process, resident_memory_is_unknown_where_statm_makes_no_sense) {
+    cr_expect(eq(sz, process_resident(), 0), "there is none");
+    static const char *const texts[] = {"", "5210", "5210 ", "x 690", "5210,690"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        files_put("/proc/self/statm", texts[i]);
+        cr_expect(eq(sz, process_resident(), 0), "%s", texts[i]);
+    }
+}

@@ -67,9 +67,9 @@ Test(recycle, a_lender_keeps_a_prefix_and_lends_from_its_end) {
     cr_assert(eq(sz, fake.moves, 1));
     cr_expect(eq(ptr, fake.moved[0].from, lender));
     cr_expect(eq(ptr, fake.moved[0].to, b));
-    cr_expect(eq(u32, fake.moved[0].from_granule, 2));
-    cr_expect(eq(u32, fake.moved[0].to_granule, 0));
-    cr_expect(eq(u32, fake.moved[0].count, 2));
+    cr_expect(eq(sz, fake.moved[0].from_at, 4 * MIB));
+    cr_expect(eq(sz, fake.moved[0].to_at, 0));
+    cr_expect(eq(sz, fake.moved[0].bytes, 4 * MIB));
     cr_expect(eq(u32, lender->granules, 2));
 }
 
@@ -77,8 +77,8 @@ Test(recycle, a_block_is_filled_from_its_first_granule_on_whoever_lends) {
     prepare();
     (void)borrow(12 * MIB);
     cr_assert(eq(sz, fake.moves, 2));
-    cr_expect(eq(u32, fake.moved[0].to_granule, 0));
-    cr_expect(eq(u32, fake.moved[1].to_granule, fake.moved[0].count));
+    cr_expect(eq(sz, fake.moved[0].to_at, 0));
+    cr_expect(eq(sz, fake.moved[1].to_at, fake.moved[0].bytes));
     cr_expect(eq(sz, figure(&pool.own.stats.moves), 2));
     cr_expect(eq(sz, figure(&pool.own.stats.recycled_blocks), 1));
 }
@@ -90,7 +90,7 @@ Test(recycle, a_block_that_holds_a_part_borrows_the_rest_behind_it) {
     release(borrower, 2);
     cr_expect(eq(ptr, borrow(8 * MIB), b));
     cr_expect(eq(u32, b->granules, 4));
-    cr_expect(eq(u32, fake.moved[1].to_granule, 1));
+    cr_expect(eq(sz, fake.moved[1].to_at, 2 * MIB));
     expect_gauges(8 * MIB, 0);
 }
 
@@ -108,14 +108,14 @@ Test(recycle, a_fill_with_fresh_pages_borrows_nothing) {
     expect_gauges(16 * MIB, 12 * MIB);
 }
 
-Test(recycle, a_block_of_a_tail_alone_neither_lends_nor_borrows) {
+Test(recycle, a_block_of_a_tail_alone_lends_and_borrows_no_granules) {
     struct block *small = idle_since(1 * MIB, 1);
     (void)borrow(4 * MIB);
     cr_expect(eq(int, block_state(small), BLOCK_IDLE));
     struct block *large = idle_since(8 * MIB, 2);
-    (void)borrow(1 * MIB + 1);
+    (void)borrow(1 * MIB + 128 * KIB);
     cr_expect(eq(int, block_state(large), BLOCK_IDLE));
-    cr_expect(eq(sz, fake.moves, 0));
+    cr_expect(eq(sz, fake.moves, 0), "nor has the small one room enough in its tail");
 }
 
 Test(recycle, kinds_of_memory_that_cannot_move_are_fresh) {
@@ -215,6 +215,108 @@ Test(recycle, the_tails_of_emptied_lenders_age) {
     expect_gauges(8 * MIB, 0);
 }
 
+/* An emptied block whose tail holds 1 MiB. */
+static struct block *bare_tail(void) {
+    struct block *lender = idle_since(9 * MIB, 1);
+    (void)borrow(8 * MIB);
+    cr_assert(eq(int, block_state(lender), BLOCK_EMPTY));
+    return lender;
+}
+
+Test(recycle, the_tail_of_an_emptied_lender_becomes_that_of_another) {
+    struct block *lender = bare_tail();
+    struct block *b = borrow(5 * MIB);
+    cr_assert(eq(sz, fake.moves, 2));
+    cr_expect(eq(ptr, fake.moved[1].from, lender));
+    cr_expect(eq(ptr, fake.moved[1].to, b));
+    cr_expect(eq(sz, fake.moved[1].from_at, 8 * MIB));
+    cr_expect(eq(sz, fake.moved[1].to_at, 4 * MIB));
+    cr_expect(eq(sz, fake.moved[1].bytes, 1 * MIB));
+    cr_expect(eq(u32, lender->tail_bytes, 0));
+    expect_gauges(13 * MIB, 0);
+}
+
+Test(recycle, a_tail_lends_its_end_as_far_as_is_needed) {
+    struct block *lender = bare_tail();
+    struct block *b = borrow(4 * MIB + 256 * KIB);
+    cr_expect(eq(sz, fake.moved[1].from_at, 8 * MIB + 512 * KIB));
+    cr_expect(eq(sz, fake.moved[1].bytes, 512 * KIB), "all that there is room for");
+    cr_expect(eq(u32, b->tail_bytes, 512 * KIB));
+    cr_expect(eq(u32, lender->tail_bytes, 512 * KIB));
+    expect_gauges(12 * MIB + 512 * KIB, 512 * KIB);
+}
+
+Test(recycle, of_a_tail_with_room_to_spare_no_more_than_is_needed_moves) {
+    struct block *lender = idle_since(8 * MIB + 512 * KIB, 1);
+    (void)borrow(8 * MIB);
+    struct block *b = borrow(4 * MIB + 256 * KIB);
+    cr_expect(eq(sz, fake.moved[1].from_at, 8 * MIB + 256 * KIB));
+    cr_expect(eq(sz, fake.moved[1].bytes, 512 * KIB));
+    cr_expect(eq(u32, b->tail_bytes, 256 * KIB));
+    cr_expect(eq(u32, lender->tail_bytes, 256 * KIB));
+    expect_gauges(12 * MIB + 256 * KIB, 256 * KIB);
+}
+
+Test(recycle, what_a_tail_lacks_is_fresh) {
+    (void)idle_since(8 * MIB + 256 * KIB, 1);
+    (void)borrow(8 * MIB);
+    struct block *b = borrow(5 * MIB);
+    cr_expect(eq(sz, figure(&pool.own.stats.recycled_bytes), 8 * MIB + 1 * MIB));
+    cr_expect(eq(u32, b->tail_bytes, 1 * MIB));
+    expect_gauges(13 * MIB, 0);
+}
+
+Test(recycle, a_tail_is_of_no_use_where_more_room_is_to_be_filled) {
+    struct block *lender = idle_since(4 * MIB + 512 * KIB, 1);
+    (void)borrow(4 * MIB);
+    (void)borrow(5 * MIB);
+    cr_expect(eq(sz, fake.moves, 1));
+    cr_expect(eq(u32, lender->tail_bytes, 512 * KIB));
+}
+
+Test(recycle, a_tail_too_small_to_be_worth_a_move_stays) {
+    (void)idle_since(8 * MIB + 32 * KIB, 1);
+    (void)borrow(8 * MIB);
+    (void)borrow(5 * MIB);
+    cr_expect(eq(sz, fake.moves, 1));
+    expect_gauges(13 * MIB, 32 * KIB);
+}
+
+Test(recycle, the_largest_tail_of_emptied_lenders_is_lent_first) {
+    struct block *small = idle_since(8 * MIB + 256 * KIB, 1);
+    struct block *large = idle_since(5 * MIB, 1);
+    (void)borrow(12 * MIB);
+    (void)borrow(13 * MIB);
+    cr_expect(eq(u32, large->tail_bytes, 0));
+    cr_expect(eq(u32, small->tail_bytes, 256 * KIB));
+}
+
+Test(recycle, of_blocks_that_are_nothing_but_tails_the_oldest_lends) {
+    struct block *second = fill(1 * MIB);
+    struct block *first = fill(1 * MIB + 128 * KIB);
+    release(first, 1);
+    release(second, 2);
+    (void)borrow(5 * MIB);
+    cr_expect(eq(u32, first->tail_bytes, 128 * KIB));
+    cr_expect(eq(u32, second->tail_bytes, 1 * MIB));
+    expect_gauges(5 * MIB, 1 * MIB + 128 * KIB);
+}
+
+Test(recycle, an_idle_block_keeps_its_tail_while_that_of_an_emptied_one_is_to_be_had) {
+    struct block *bare = bare_tail();
+    struct block *idle = idle_since(1 * MIB, 0);
+    (void)borrow(5 * MIB);
+    cr_expect(eq(u32, bare->tail_bytes, 0));
+    cr_expect(eq(u32, idle->tail_bytes, 1 * MIB), "though it is older");
+}
+
+Test(recycle, a_block_that_still_has_a_tail_borrows_no_other) {
+    struct block *b = bare_tail();
+    (void)idle_since(1 * MIB, 2);
+    cr_expect(eq(ptr, borrow(9 * MIB), b));
+    cr_expect(eq(sz, fake.moves, 1));
+}
+
 /* ---- refusals ---- */
 
 static void refuse(size_t granule, enum move_result result) {
@@ -276,6 +378,25 @@ Test(recycle, a_lender_that_can_be_neither_moved_nor_drained_stays_idle) {
     expect_gauges(4 * MIB, 8 * MIB);
 }
 
+Test(recycle, a_tail_that_is_refused_goes_back_and_another_is_fresh) {
+    struct block *lender = bare_tail();
+    refuse(fake.granules + 1, MOVE_REFUSED);
+    (void)borrow(5 * MIB);
+    cr_expect(eq(u32, lender->tail_bytes, 0));
+    cr_expect(eq(sz, figure(&pool.own.stats.stuck_bytes), 1 * MIB));
+    expect_gauges(13 * MIB, 0);
+}
+
+Test(recycle, a_block_that_loses_addresses_to_a_tail_is_lost) {
+    (void)bare_tail();
+    refuse(fake.granules + 1, MOVE_LOST);
+    struct block *b = borrow(5 * MIB);
+    struct block *lost = fake.moved[1].to;
+    cr_expect(not(eq(ptr, b, lost)));
+    cr_expect(eq(int, block_state(lost), BLOCK_LOST));
+    expect_gauges(13 * MIB, 0);
+}
+
 Test(recycle, a_block_whose_addresses_are_lost_is_lost_and_another_is_filled) {
     struct block *lender = idle_since(8 * MIB, 1);
     refuse(2, MOVE_LOST);
@@ -330,6 +451,28 @@ Test(recycle_contents, of_borrowed_pages_are_those_of_the_lender_and_its_own_sta
     cr_expect(is_all(lender->address, GRANULE, 'a'));
     cr_expect(is_all(lender->address + GRANULE, GRANULE, 'b'));
     cr_expect(is_all(lender->address + 2 * GRANULE, 2 * GRANULE, 0));
+}
+
+Test(recycle_contents, of_a_borrowed_tail_are_those_of_its_end) {
+    struct block *lender = fill(9 * MIB);
+    write_all(lender, 'g');
+    memset(lender->address + 8 * MIB, 'a', 512 * KIB);
+    memset(lender->address + 8 * MIB + 512 * KIB, 'b', 512 * KIB);
+    release(lender, 1);
+    (void)borrow(8 * MIB);
+    struct block *b = borrow(4 * MIB + 512 * KIB);
+    cr_expect(is_all(b->address + 4 * MIB, 512 * KIB, 'b'));
+    cr_expect(is_all(lender->address + 8 * MIB, 512 * KIB, 'a'));
+    cr_expect(is_all(lender->address + 8 * MIB + 512 * KIB, 512 * KIB, 0));
+}
+
+Test(recycle_contents, of_a_borrowed_tail_are_zeroed_where_zeros_are_asked_for) {
+    struct block *lender = fill(9 * MIB);
+    write_all(lender, 7);
+    release(lender, 1);
+    (void)borrow(8 * MIB);
+    cr_expect(is_full_of(zeroed(4 * MIB + 512 * KIB), 0));
+    cr_expect(eq(sz, fake.moves, 2));
 }
 
 Test(recycle_contents, of_a_stranger_who_took_an_address_are_left_alone) {

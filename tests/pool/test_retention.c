@@ -61,58 +61,67 @@ Test(retention, of_growing_memory_is_never_more_than_of_other) {
     cr_expect(eq(sz, retention_idle_max_growing(&r, 850, 9000), 50));
 }
 
-/* ---- what was live lately ---- */
+/* ---- what was needed lately ---- */
 
-static struct recent recent;
-
-/* The program has asked for so many MiB more; the most that was live meanwhile. Nothing is now. */
-static size_t recent_peak_after(size_t asked_mib, size_t peak) {
-    static size_t asked;
-    asked += asked_mib * MIB;
-    recent = recent_at(recent, (struct recent_look){.peak = peak, .asked = asked});
-    return recent_peak(&recent);
+/* In periods of 1000 ms from 5000 ms on, beside others that hold so much. */
+static struct needed needed_beside(struct needed n, ptrdiff_t others, size_t live,
+                                   uint64_t now_ms) {
+    n.others = others;
+    return needed_at(n, live, now_ms, 1000);
 }
 
-Test(retention, a_peak_is_forgotten_after_two_windows_of_four_times_as_much) {
-    cr_expect(eq(sz, recent_peak_after(100, 100 * MIB), 100 * MIB));
-    cr_expect(eq(sz, recent_peak_after(300, 10 * MIB), 100 * MIB), "the first window ends");
-    cr_expect(eq(sz, recent_peak_after(399, 10 * MIB), 100 * MIB));
-    cr_expect(eq(sz, recent_peak_after(1, 10 * MIB), 10 * MIB), "and the second");
+Test(retention, as_much_is_needed_as_was_live_at_most) {
+    struct needed n = needed_beside((struct needed){0}, 0, 100, 5000);
+    n = needed_beside(n, 0, 40, 5001);
+    cr_expect(eq(sz, needed_bytes(&n), 100));
+    n = needed_beside(n, 0, 120, 5002);
+    cr_expect(eq(sz, needed_bytes(&n), 120));
 }
 
-Test(retention, what_is_live_when_a_window_begins_counts_in_it) {
-    recent = recent_at(recent,
-                       (struct recent_look){.peak = 8 * MIB, .live = 6 * MIB, .asked = 32 * MIB});
-    cr_expect(eq(sz, recent.previous, 8 * MIB));
-    cr_expect(eq(sz, recent.current, 6 * MIB));
+Test(retention, as_others_grow_less_is_needed_until_it_is_live_again) {
+    struct needed n = needed_beside((struct needed){0}, 50, 100, 5000);
+    cr_expect(eq(sz, needed_bytes(&n), 100));
+    n = needed_beside(n, 70, 40, 5001);
+    cr_expect(eq(sz, needed_bytes(&n), 80), "150 in all");
+    n = needed_beside(n, 70, 100, 5002);
+    cr_expect(eq(sz, needed_bytes(&n), 100), "170 in all");
+    n = needed_beside(n, 60, 0, 5003);
+    cr_expect(eq(sz, needed_bytes(&n), 110));
+    n = needed_beside(n, 500, 0, 5004);
+    cr_expect(eq(sz, needed_bytes(&n), 0));
 }
 
-Test(retention, a_loop_whose_steps_are_longer_than_a_window_makes_windows_longer) {
-    for (int step = 0; step < 4; step++) {
-        (void)recent_peak_after(100, 100 * MIB);
-        for (int i = 0; i < 19; i++) {
-            (void)recent_peak_after(100, 50 * MIB);
-        }
-    }
-    cr_expect(eq(uint, recent.doubled, 2), "16 times 100 MiB twice over are more than a step");
-    (void)recent_peak_after(100, 100 * MIB);
-    for (int i = 0; i < 19; i++) {
-        cr_expect(eq(sz, recent_peak_after(100, 50 * MIB), 100 * MIB));
-    }
+Test(retention, live_memory_that_was_not_touched_is_no_more_than_it_is) {
+    struct needed n = needed_beside((struct needed){0}, -80, 100, 5000);
+    cr_expect(eq(sz, needed_bytes(&n), 100));
+    n = needed_beside(n, -80, 20, 5001);
+    cr_expect(eq(sz, needed_bytes(&n), 100));
 }
 
-Test(retention, a_peak_that_comes_back_a_little_higher_than_what_is_known_costs_little) {
-    (void)recent_peak_after(400, 100 * MIB);
-    (void)recent_peak_after(400, 90 * MIB);
-    cr_assert(eq(sz, recent_peak_after(0, 90 * MIB), 90 * MIB));
-    (void)recent_peak_after(10, 100 * MIB);
-    cr_expect(eq(uint, recent.doubled, 0), "10 MiB of 360 asked for");
+Test(retention, what_was_needed_is_forgotten_after_two_periods) {
+    struct needed n = needed_beside((struct needed){0}, 0, 100, 5000);
+    n = needed_beside(n, 0, 10, 6000);
+    cr_expect(eq(sz, needed_bytes(&n), 100));
+    n = needed_beside(n, 0, 20, 6999);
+    cr_expect(eq(sz, needed_bytes(&n), 100));
+    n = needed_beside(n, 0, 5, 7000);
+    cr_expect(eq(sz, needed_bytes(&n), 20));
+    n = needed_beside(n, 0, 3, 90000);
+    cr_expect(eq(sz, needed_bytes(&n), 3), "and at once after longer ones");
 }
 
-Test(retention, a_peak_higher_than_all_before_was_not_forgotten) {
-    (void)recent_peak_after(10, 10 * MIB);
-    (void)recent_peak_after(10, 1 * GIB);
-    cr_expect(eq(uint, recent.doubled, 0));
+Test(retention, what_was_needed_is_not_forgotten_where_nothing_ages) {
+    struct needed n = needed_at((struct needed){0}, 100, 5000, NEVER);
+    n = needed_at(n, 10, 900000, NEVER);
+    cr_expect(eq(sz, needed_bytes(&n), 100));
+}
+
+Test(retention, what_is_expected_counts_until_the_period_ends) {
+    struct needed n = {.expected = 300, .period_start_ms = 5000};
+    n = needed_beside(n, 50, 100, 5500);
+    cr_expect(eq(sz, needed_bytes(&n), 300));
+    n = needed_beside(n, 50, 100, 6000);
+    cr_expect(eq(sz, needed_bytes(&n), 100));
 }
 
 Test(retention, age_leaves_the_reserve_alone_as_far_as_it_is_not_live) {
