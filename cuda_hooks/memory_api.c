@@ -47,10 +47,9 @@ static bool acquire(struct cuda_pool *p, size_t bytes, void **address) {
 }
 
 /* Back to its pool, where one of ours is. */
-static CUresult release(struct block *b) {
-    const void *address = b->address;
+static CUresult release(struct block *b, const void *address) {
     uint64_t start_ns = cuda_pool_owner()->begin();
-    CUresult result = cuda_pool_release(b);
+    CUresult result = cuda_pool_release(b, address);
     if (UNLIKELY(start_ns != 0 && result == CUDA_SUCCESS)) {
         cuda_pool_owner()->after_release(address, start_ns);
     }
@@ -116,8 +115,9 @@ CUresult own_cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) {
 }
 
 CUresult own_cuMemFree_v2(CUdeviceptr address) {
-    struct block *b = cuda_pool_find_kind(cuda_pointer(address), false);
-    return b != NULL ? release(b) : DRIVER_ANSWER(cuMemFree_v2, address);
+    const void *p = cuda_pointer(address);
+    struct block *b = cuda_pool_find_kind(p, false);
+    return b != NULL ? release(b, p) : DRIVER_ANSWER(cuMemFree_v2, address);
 }
 
 /* In the order of a stream: nobody waits, and nothing of it is ours to keep. */
@@ -213,7 +213,7 @@ CUresult own_cuMemAllocHost_v2(void **address, size_t bytes) {
 
 CUresult own_cuMemFreeHost(void *address) {
     struct block *b = cuda_pool_find_kind(address, true);
-    return b != NULL ? release(b) : DRIVER_ANSWER(cuMemFreeHost, address);
+    return b != NULL ? release(b, address) : DRIVER_ANSWER(cuMemFreeHost, address);
 }
 
 /* ---- host memory of the program's, made known to a device ---- */

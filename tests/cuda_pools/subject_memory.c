@@ -1,6 +1,7 @@
 /* subject_memory.c - idle memory makes room, has limits, and goes back. */
 #include <dlfcn.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "tests/cuda_pools/device.h"
@@ -268,6 +269,30 @@ void a_request_that_fits_nowhere_is_refused(void) {
     CHECK(address == 0);
     give(live);
     OK(cuMemAlloc_v2(&address, 50 * MIB));
+}
+
+static void *trim_in_thread(void *unused) {
+    (void)malloc_trim(0);
+    return unused;
+}
+
+static bool is_giving_back(void) {
+    return frees() != 0;
+}
+
+/* One of two idle blocks has gone back, the other one will: no pool has it any more, nor the driver yet. */
+void memory_on_its_way_back_is_waited_for(void) {
+    pthread_t thread;
+    begin_with(64 * MIB);
+    CUdeviceptr first = take(32 * MIB);
+    give_and_take(32 * MIB);
+    give(first);
+    fake->knobs.free_us = 300 * 1000;
+    fake->forget();
+    CHECK(pthread_create(&thread, NULL, trim_in_thread, NULL) == 0);
+    CHECK(comes_true(is_giving_back, 60 * 1000));
+    (void)take(64 * MIB);
+    CHECK(pthread_join(thread, NULL) == 0);
 }
 
 void a_shortage_of_another_kind_frees_nothing(void) {

@@ -86,7 +86,7 @@ CUresult mem_free(CUdeviceptr address) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     if (block->kind != STREAM_MEMORY) {
-        call_wait_until(context_busy_until_ns(block->context));
+        call_wait_for(block->context);
     }
     block_destroy(block);
     return CUDA_SUCCESS;
@@ -194,7 +194,7 @@ CUresult array_destroy(CUarray array) {
     if (block == NULL) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
-    call_wait_until(context_busy_until_ns(block->context));
+    call_wait_for(block->context);
     block_destroy(block);
     return CUDA_SUCCESS;
 }
@@ -237,7 +237,7 @@ CUresult mem_free_host(void *address) {
     if (block == NULL) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    call_wait_until(context_busy_until_ns(block->context));
+    call_wait_for(block->context);
     block_destroy(block);
     return CUDA_SUCCESS;
 }
