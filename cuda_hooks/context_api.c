@@ -19,60 +19,43 @@ static CUresult made(CUresult result, const CUcontext *context) {
 }
 
 /* They need memory of their device, where ours may be in the way. */
-static bool is_refused_for_ours(CUresult result, CUdevice device) {
-    return result == CUDA_ERROR_OUT_OF_MEMORY && cuda_pool_options() != NULL &&
-           cuda_pools_make_room(device, UNLIMITED);
+static bool make_room(CUdevice device) {
+    return cuda_pool_options() != NULL && cuda_pools_make_room(device, UNLIMITED);
 }
 
 CUresult own_cuCtxCreate(CUcontext *context, unsigned int flags, CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuCtxCreate, context, flags, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuCtxCreate, context, flags, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuCtxCreate, context, flags, device),
+                context);
 }
 
 CUresult own_cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuCtxCreate_v2, context, flags, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuCtxCreate_v2, context, flags, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuCtxCreate_v2, context, flags, device),
+                context);
 }
 
 CUresult own_cuCtxCreate_v3(CUcontext *context, void *affinities, int count, unsigned int flags,
                             CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuCtxCreate_v3, context, affinities, count, flags, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuCtxCreate_v3, context, affinities, count, flags, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuCtxCreate_v3, context, affinities, count,
+                                      flags, device),
+                context);
 }
 
 CUresult own_cuCtxCreate_v4(CUcontext *context, void *parameters, unsigned int flags,
                             CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuCtxCreate_v4, context, parameters, flags, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuCtxCreate_v4, context, parameters, flags, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuCtxCreate_v4, context, parameters, flags,
+                                      device),
+                context);
 }
 
 CUresult own_cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuDevicePrimaryCtxRetain, context, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuDevicePrimaryCtxRetain, context, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuDevicePrimaryCtxRetain, context, device),
+                context);
 }
 
 CUresult own_cuGreenCtxCreate(CUgreenCtx *green, void *description, CUdevice device,
                               unsigned int flags) {
-    CUresult result = DRIVER_ANSWER(cuGreenCtxCreate, green, description, device, flags);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuGreenCtxCreate, green, description, device, flags);
-    }
-    return result;
+    return DRIVER_ANSWER_OR_ROOM(make_room(device), cuGreenCtxCreate, green, description, device,
+                                 flags);
 }
 
 /* By this it becomes one that can be current. */

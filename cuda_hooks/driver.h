@@ -81,6 +81,15 @@ CUresult driver_lacks(void);
 #define DRIVER_ANSWER(symbol, ...) \
     (driver()->symbol != NULL ? driver()->symbol(__VA_ARGS__) : driver_lacks())
 
+/* The same, but where it is refused for want of memory and `makes_room`, looked at then alone, gives back some of
+ * ours: what it answers once more. */
+#define DRIVER_ANSWER_OR_ROOM(makes_room, symbol, ...) \
+    __extension__({ \
+        CUresult answer_ = DRIVER_ANSWER(symbol, __VA_ARGS__); \
+        answer_ == CUDA_ERROR_OUT_OF_MEMORY && (makes_room) ? DRIVER_ANSWER(symbol, __VA_ARGS__) \
+                                                            : answer_; \
+    })
+
 /* The function of ours with exactly this symbol; NULL: there is none. */
 const struct driver_hook *driver_hook_named(const char *symbol);
 
