@@ -118,6 +118,32 @@ void every_kind_of_memory_gets_room(void) {
     }
 }
 
+static void map_and_unmap(CUdeviceptr handle) {
+    CUdeviceptr address = 0;
+    OK(cuMemAddressReserve(&address, 50 * MIB, 0, 0, 0));
+    OK(cuMemMap(address, 50 * MIB, 0, handle, 0));
+    OK(cuMemUnmap(address, 50 * MIB));
+    OK(cuMemAddressFree(address, 50 * MIB));
+}
+
+void make_requests_beside_the_pools(void) {
+    static CUresult (*const of_streams[])(CUdeviceptr *) = {async, async_per_thread, from_pool};
+    static CUresult (*const arrays[])(CUdeviceptr *) = {array, array_3d, mipmapped};
+    CUdeviceptr handle = 0;
+    begin_with(512 * MIB);
+    give_and_take(8 * MIB);
+    for (int i = 0; i < 3; i++) {
+        OK(of_streams[i](&handle));
+        OK(cuMemFreeAsync(handle, NULL));
+        OK(arrays[i](&handle));
+    }
+    OK(managed(&handle));
+    OK(cuMemFree_v2(handle));
+    OK(created(&handle));
+    map_and_unmap(handle);
+    OK(cuMemRelease(handle));
+}
+
 /* By symbol: whatever its parameters are, the stand-in looks at none of what it does not know. */
 static CUresult call(const char *symbol) {
     CUresult (*function)(void *, void *, void *, void *) = NULL;

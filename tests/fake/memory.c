@@ -109,6 +109,20 @@ CUresult mem_alloc_from_pool(CUdeviceptr *address, size_t size, CUmemoryPool poo
     return pool != NULL ? mem_alloc_async(address, size, stream) : CUDA_ERROR_INVALID_VALUE;
 }
 
+/* One's own is as much a name as the device's: what it holds when it ends stays. */
+CUresult pool_create(CUmemoryPool *pool, const CUmemPoolProps *properties) {
+    static uintptr_t last = FAKE_CUDA_DEVICES;
+    if (device_valid(properties->location.id) < 0) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    *pool = (CUmemoryPool)++last;
+    return CUDA_SUCCESS;
+}
+
+CUresult pool_destroy(CUmemoryPool pool) {
+    return pool != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
 /* Waits for nothing; what it is given may come from cuMemAlloc too. */
 CUresult mem_free_async(CUdeviceptr address, CUstream stream) {
     CUresult result;
