@@ -140,7 +140,7 @@ static bool drain(struct backend *self, struct block *b) {
     if (!visits_allowed() || !context_enter(p->context, &pushed)) {
         return false;
     }
-    address_map_remove(&map, b);
+    (void)address_map_remove(&map, b, b->address);
     bool freed = deallocate(p, b->address) == CUDA_SUCCESS;
     context_leave(pushed);
     if (freed) {
@@ -442,16 +442,17 @@ bool cuda_pool_has_blocks(void) {
 
 /* ---- release ---- */
 
-/* It is none of ours any more. */
-static void drop(struct block *b) {
-    address_map_remove(&map, b);
-    (void)pool_forget(b->home, b);
+/* It is none of ours any more. Somebody else may find so at the same time: who takes it out of the map forgets it. */
+static void drop(struct block *b, const void *address) {
+    if (address_map_remove(&map, b, address)) {
+        (void)pool_forget(b->home, b);
+    }
 }
 
 /* To the driver, which answers for it. b is held. */
 static CUresult surrender(struct cuda_pool *p, struct block *b) REQUIRES_SHARED(p->context->gate) {
     void *address = b->address;
-    drop(b);
+    drop(b, address);
     pool_add(&p->pool, &p->pool.own.stats.surrendered, 1);
     return deallocate(p, address);
 }
@@ -522,7 +523,7 @@ bool cuda_pool_disown(const void *address) {
     gate_enter(&p->context->gate);
     bool live = hold(p, b, address);
     if (live) {
-        drop(b);
+        drop(b, address);
     }
     gate_leave(&p->context->gate);
     return live;
@@ -531,7 +532,7 @@ bool cuda_pool_disown(const void *address) {
 void cuda_pool_drop(const void *address) {
     struct block *b = cuda_pool_find(address);
     if (b != NULL) {
-        drop(b);
+        drop(b, address);
     }
 }
 
