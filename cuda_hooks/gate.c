@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cuda_hooks/driver.h"
+
 static const uint32_t BARRED = UINT32_C(1) << 31;
 
 /* ---- sleep, futex(2) ---- */
@@ -46,14 +48,20 @@ static void add_when_open(struct gate *g, uint32_t n) {
 
 void gate_enter(struct gate *g) UNCHECKED_LOCKING {
     add_when_open(g, 1);
+    driver_enter();
 }
 
 bool gate_enter_unless_barred(struct gate *g) UNCHECKED_LOCKING {
     uint32_t state = 0;
-    return add(g, 1, &state);
+    bool is_open = add(g, 1, &state);
+    if (is_open) {
+        driver_enter();
+    }
+    return is_open;
 }
 
 void gate_leave(struct gate *g) UNCHECKED_LOCKING {
+    driver_leave();
     if (UNLIKELY(atomic_fetch_sub(&g->state, 1) == BARRED + 1)) {
         wake_all(g);
     }
@@ -80,9 +88,11 @@ void gate_close(struct gate *g) UNCHECKED_LOCKING {
         wait_while(g, state);
         state = atomic_load(&g->state);
     }
+    driver_enter();
 }
 
 void gate_open(struct gate *g) UNCHECKED_LOCKING {
+    driver_leave();
     atomic_store(&g->state, 0);
     wake_all(g);
 }

@@ -4,9 +4,9 @@
  *
  *     state:  so many are inside, and BARRED or not
  *
- * Whoever is inside may be so for as long as a device works, since calls of the driver are made there. Who has barred
- * the gate gets his turn all the same, as others wait for him from then on. So nobody waits at a gate who is inside of
- * another one.
+ * Whoever is inside, or has closed it, is in the driver (driver_enter), and may be for as long as a device works. Who
+ * has barred the gate gets his turn all the same, as others wait for him from then on. So nobody waits at a gate who is
+ * inside of another one.
  *
  * Zero-initialise. Not async-signal-safe; preserves errno. clang checks the discipline: inside is shared, closed is
  * exclusive.

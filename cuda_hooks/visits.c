@@ -5,6 +5,7 @@
 
 #include "cuda_hooks/capture.h"
 #include "cuda_hooks/context.h"
+#include "cuda_hooks/driver.h"
 #include "cuda_hooks/gate.h"
 
 /* How long threads that are in the driver for us may keep the process from ending, in milliseconds. */
@@ -17,11 +18,11 @@ static struct gate gate;
 
 bool visits_begin(CUstreamCaptureMode *mode) UNCHECKED_LOCKING {
     *mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-    bool may = gate_enter_unless_barred(&gate);
-    if (may) {
-        capture_exchange_mode(mode);
+    if (driver_is_entered() || !gate_enter_unless_barred(&gate)) {
+        return false;
     }
-    return may;
+    capture_exchange_mode(mode);
+    return true;
 }
 
 void visits_end(CUstreamCaptureMode mode) UNCHECKED_LOCKING {

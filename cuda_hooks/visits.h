@@ -11,7 +11,7 @@
 #include "pool/util.h"
 
 /* Around such calls, which are no affair of captures then: the end of the process waits for them. False: it has
- * begun. `mode` is the thread's until the end of the visit. */
+ * begun, or the thread is in the driver already. `mode` is the thread's until the end of the visit. */
 MUST_CHECK bool visits_begin(CUstreamCaptureMode *mode);
 void visits_end(CUstreamCaptureMode mode);
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "cuda_hooks/driver.h"
 #include "cuda_hooks/gate.h"
 
 static struct gate gate;
@@ -90,6 +91,18 @@ Test(gate, that_is_barred_tells_when_it_is_empty) {
     cr_expect(not(gate_is_empty(&gate)));
     gate_leave(&gate);
     cr_expect(gate_is_empty(&gate));
+}
+
+Test(gate, leads_into_the_driver) {
+    gate_enter(&gate);
+    cr_expect(driver_is_entered());
+    gate_leave(&gate);
+    cr_expect(not(driver_is_entered()));
+    gate_close(&gate);
+    cr_expect(driver_is_entered());
+    cr_expect(not(gate_enter_unless_barred(&gate)));
+    gate_open(&gate);
+    cr_expect(not(driver_is_entered()));
 }
 
 Test(gate, is_open_and_empty_in_a_child) {

@@ -2,9 +2,14 @@
 #include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/cuda_pools/device.h"
+
+enum {
+    TICK_MS = 1000 /* without a helper thread it is looked at so often what has aged */
+};
 
 /* ---- the device is full ---- */
 
@@ -355,6 +360,33 @@ void a_later_call_gives_idle_memory_back(void) {
     sleep_ms(2 * DECAY_MS);
     CHECK(fake->used(0) == 64 * MIB && thread_count() == 1);
     CHECK(comes_true(is_nearly_empty_after_a_call, 10 * 1000));
+}
+
+static const char *busy; /* the function that is in the middle of something */
+
+/* By now it is time again for idle memory to go back, whoever frees. */
+static void use_the_heap(const char *symbol) {
+    if (strcmp(symbol, busy) == 0) {
+        sleep_ms(TICK_MS + DECAY_MS);
+        fake->forget();
+        free(get_touched(4 * MIB));
+        CHECK(fake->logged == 0);
+    }
+}
+
+/* In the middle of a call of the driver's none is made, least of all one that waits for it. */
+void the_driver_may_use_the_heap(void) {
+    (void)begin();
+    give_and_take(64 * MIB);
+    CUcontext context = context_on(0);
+    give_and_take(32 * MIB);
+    CUdeviceptr handle = 0;
+    fake->amid = use_the_heap;
+    busy = "cuCtxDestroy_v2";
+    OK(cuCtxDestroy_v2(context));
+    busy = "cuArrayCreate_v2";
+    OK(array(&handle));
+    fake->amid = NULL;
 }
 
 static bool has_taken_back_its_mode(void) {

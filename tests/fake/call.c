@@ -177,9 +177,21 @@ static void wait_for_work(const struct call *call) {
     }
 }
 
+/* What it calls in its turn has no middle. */
+static void be_amid(const char *symbol) {
+    static __thread bool is_amid;
+    void (*amid)(const char *) = control.amid;
+    if (amid != NULL && !is_amid) {
+        is_amid = true;
+        amid(symbol);
+        is_amid = false;
+    }
+}
+
 static CUresult call_end(struct call *call, CUresult result) {
     current = NULL;
     pthread_mutex_unlock(&driver_lock);
+    be_amid(call->record.symbol);
     wait_for_work(call);
     wait_until(call->wait_until_ns);
     call->record.result = result;
