@@ -167,9 +167,14 @@ CUresult own_cuGreenCtxDestroy(CUgreenCtx green) UNCHECKED_LOCKING {
 
 /* ---- capture ---- */
 
+/* It counts before the driver begins: other threads free meanwhile. */
+static void begin(CUstream stream) {
+    capture_begin(stream, context_current_handle());
+}
+
 static CUresult began(CUresult result, CUstream stream) {
-    if (result == CUDA_SUCCESS) {
-        capture_begin(stream, context_current_handle());
+    if (result != CUDA_SUCCESS) {
+        capture_end(stream);
     }
     return result;
 }
@@ -197,18 +202,22 @@ CUresult own_cuStreamDestroy_v2(CUstream stream) {
 }
 
 CUresult own_cuStreamBeginCapture(CUstream stream) {
+    begin(stream);
     return began(DRIVER_ANSWER(cuStreamBeginCapture, stream), stream);
 }
 
 CUresult own_cuStreamBeginCapture_ptsz(CUstream stream) {
+    begin(stream);
     return began(DRIVER_ANSWER(cuStreamBeginCapture_ptsz, stream), stream);
 }
 
 CUresult own_cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
+    begin(stream);
     return began(DRIVER_ANSWER(cuStreamBeginCapture_v2, stream, mode), stream);
 }
 
 CUresult own_cuStreamBeginCapture_v2_ptsz(CUstream stream, CUstreamCaptureMode mode) {
+    begin(stream);
     return began(DRIVER_ANSWER(cuStreamBeginCapture_v2_ptsz, stream, mode), stream);
 }
 
@@ -216,6 +225,7 @@ CUresult own_cuStreamBeginCapture_v2_ptsz(CUstream stream, CUstreamCaptureMode m
 CUresult own_cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const CUgraphNode *nodes,
                                          const void *edges, size_t count,
                                          CUstreamCaptureMode mode) {
+    begin(stream);
     return began(
         DRIVER_ANSWER(cuStreamBeginCaptureToGraph, stream, graph, nodes, edges, count, mode),
         stream);
@@ -224,6 +234,7 @@ CUresult own_cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const C
 CUresult own_cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph graph,
                                               const CUgraphNode *nodes, const void *edges,
                                               size_t count, CUstreamCaptureMode mode) {
+    begin(stream);
     return began(
         DRIVER_ANSWER(cuStreamBeginCaptureToGraph_ptsz, stream, graph, nodes, edges, count, mode),
         stream);

@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "tests/cuda_pools/device.h"
 
@@ -389,6 +390,24 @@ void two_captures_end_one_by_one(void) {
     pair_use(&p);
     capture_ends_well(second);
     pair_end(&p);
+}
+
+static CUdeviceptr freed_early;
+
+/* By another thread, while the driver has begun and not yet said so. */
+static void give_amid_the_beginning(const char *symbol) {
+    if (strcmp(symbol, "cuStreamBeginCapture_v2") == 0) {
+        in_thread(give_in_thread, (void *)(uintptr_t)freed_early);
+    }
+}
+
+void a_capture_counts_from_its_very_beginning(void) {
+    (void)begin();
+    freed_early = take(8 * MIB);
+    fake->amid = give_amid_the_beginning;
+    CUstream stream = capture(CU_STREAM_CAPTURE_MODE_GLOBAL);
+    fake->amid = NULL;
+    capture_ends_well(stream);
 }
 
 static CUresult begin_to_graph(CUstream stream) {
