@@ -75,10 +75,15 @@ static void empty(struct address_map *m, size_t gap) REQUIRES(m->lock) {
     }
 }
 
-void address_map_remove(struct address_map *m, const struct block *b) {
+bool address_map_remove(struct address_map *m, const struct block *b, const void *address) {
     lock_acquire(&m->lock);
-    empty(m, slot_of(m, b->address));
+    size_t slot = m->count != 0 ? slot_of(m, address) : 0;
+    bool is_there = m->count != 0 && m->slots[slot] == b;
+    if (is_there) {
+        empty(m, slot);
+    }
     lock_release(&m->lock);
+    return is_there;
 }
 
 /* What takes the place of a block that comes out is looked at next: the cursor stays. */

@@ -39,8 +39,9 @@ struct block *address_map_find(struct address_map *m, const void *address) EXCLU
 /* For a look without the lock: what other threads enter meanwhile may be missed. */
 bool address_map_is_empty(const struct address_map *m);
 
-/* Takes b out, which is there. */
-void address_map_remove(struct address_map *m, const struct block *b) EXCLUDES(m->lock);
+/* Takes b out, which was there under that address. False: it is not any more. */
+bool address_map_remove(struct address_map *m, const struct block *b, const void *address)
+    EXCLUDES(m->lock);
 
 /* Takes out a block of that pool, from *cursor on (0 at first), which moves; NULL: none is left. */
 struct block *address_map_take_next(struct address_map *m, const struct pool *home, size_t *cursor)

@@ -266,7 +266,7 @@ void context_reset_in_child(void) UNCHECKED_LOCKING {
     lock_reset(&lock);
     atomic_store(&is_one_unknown, false);
     for (size_t i = 0; i < context_places(); i++) {
-        lock_reset(&contexts[i].gate);
+        gate_reset(&contexts[i].gate);
         atomic_store(&contexts[i].handle, NULL);
     }
 }

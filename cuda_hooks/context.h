@@ -11,9 +11,9 @@
  * A green context is a share of the processors of the primary one, whose memory and whose waits are its own too.
  * Nothing is pooled under it: what is allocated there stays when it ends.
  *
- * The gate: the one lock of ours that is held during calls of the driver. Whoever waits for a context or frees
- * memory in it, be it for another thread, holds it, and whoever closes the context takes it first, so that no
- * such call meets a context that is gone. Nobody holds two of them but who ends a green context: its own first.
+ * The gate: whoever calls the driver for a context, to wait for it or to allocate and free in it, is inside, and
+ * whoever ends the context closes the gate first, so that no such call meets one that is gone. Nobody is inside of
+ * two; who ends a green context closes two: its own first.
  *
  * Functions are thread-safe and not async-signal-safe; they may call the driver, and allocate nothing.
  */
@@ -23,7 +23,7 @@
 #include <stdatomic.h>
 
 #include "cuda_hooks/cuda_abi.h"
-#include "pool/lock.h"
+#include "cuda_hooks/gate.h"
 #include "pool/util.h"
 
 enum {
@@ -50,7 +50,7 @@ struct context {
     atomic_bool is_green;   /* a share of that: what it allocates is the driver's */
     atomic_bool is_shared;  /* others may use its memory: what it frees goes to the driver */
     atomic_bool is_broken;  /* it failed for good: the same */
-    struct lock gate;
+    struct gate gate;
 };
 
 /* The calling thread's; NULL: it has none. */

@@ -19,60 +19,43 @@ static CUresult made(CUresult result, const CUcontext *context) {
 }
 
 /* They need memory of their device, where ours may be in the way. */
-static bool is_refused_for_ours(CUresult result, CUdevice device) {
-    return result == CUDA_ERROR_OUT_OF_MEMORY && cuda_pool_options() != NULL &&
-           cuda_pools_make_room(device, UNLIMITED);
+static bool make_room(CUdevice device) {
+    return cuda_pool_options() != NULL && cuda_pools_make_room(device, UNLIMITED);
 }
 
 CUresult own_cuCtxCreate(CUcontext *context, unsigned int flags, CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuCtxCreate, context, flags, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuCtxCreate, context, flags, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuCtxCreate, context, flags, device),
+                context);
 }
 
 CUresult own_cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuCtxCreate_v2, context, flags, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuCtxCreate_v2, context, flags, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuCtxCreate_v2, context, flags, device),
+                context);
 }
 
 CUresult own_cuCtxCreate_v3(CUcontext *context, void *affinities, int count, unsigned int flags,
                             CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuCtxCreate_v3, context, affinities, count, flags, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuCtxCreate_v3, context, affinities, count, flags, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuCtxCreate_v3, context, affinities, count,
+                                      flags, device),
+                context);
 }
 
 CUresult own_cuCtxCreate_v4(CUcontext *context, void *parameters, unsigned int flags,
                             CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuCtxCreate_v4, context, parameters, flags, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuCtxCreate_v4, context, parameters, flags, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuCtxCreate_v4, context, parameters, flags,
+                                      device),
+                context);
 }
 
 CUresult own_cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
-    CUresult result = DRIVER_ANSWER(cuDevicePrimaryCtxRetain, context, device);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuDevicePrimaryCtxRetain, context, device);
-    }
-    return made(result, context);
+    return made(DRIVER_ANSWER_OR_ROOM(make_room(device), cuDevicePrimaryCtxRetain, context, device),
+                context);
 }
 
 CUresult own_cuGreenCtxCreate(CUgreenCtx *green, void *description, CUdevice device,
                               unsigned int flags) {
-    CUresult result = DRIVER_ANSWER(cuGreenCtxCreate, green, description, device, flags);
-    if (is_refused_for_ours(result, device)) {
-        result = DRIVER_ANSWER(cuGreenCtxCreate, green, description, device, flags);
-    }
-    return result;
+    return DRIVER_ANSWER_OR_ROOM(make_room(device), cuGreenCtxCreate, green, description, device,
+                                 flags);
 }
 
 /* By this it becomes one that can be current. */
@@ -184,9 +167,14 @@ CUresult own_cuGreenCtxDestroy(CUgreenCtx green) UNCHECKED_LOCKING {
 
 /* ---- capture ---- */
 
+/* It counts before the driver begins: other threads free meanwhile. */
+static void begin(CUstream stream) {
+    capture_begin(stream, context_current_handle());
+}
+
 static CUresult began(CUresult result, CUstream stream) {
-    if (result == CUDA_SUCCESS) {
-        capture_begin(stream, context_current_handle());
+    if (result != CUDA_SUCCESS) {
+        capture_end(stream);
     }
     return result;
 }
@@ -214,18 +202,22 @@ CUresult own_cuStreamDestroy_v2(CUstream stream) {
 }
 
 CUresult own_cuStreamBeginCapture(CUstream stream) {
+    begin(stream);
     return began(DRIVER_ANSWER(cuStreamBeginCapture, stream), stream);
 }
 
 CUresult own_cuStreamBeginCapture_ptsz(CUstream stream) {
+    begin(stream);
     return began(DRIVER_ANSWER(cuStreamBeginCapture_ptsz, stream), stream);
 }
 
 CUresult own_cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
+    begin(stream);
     return began(DRIVER_ANSWER(cuStreamBeginCapture_v2, stream, mode), stream);
 }
 
 CUresult own_cuStreamBeginCapture_v2_ptsz(CUstream stream, CUstreamCaptureMode mode) {
+    begin(stream);
     return began(DRIVER_ANSWER(cuStreamBeginCapture_v2_ptsz, stream, mode), stream);
 }
 
@@ -233,6 +225,7 @@ CUresult own_cuStreamBeginCapture_v2_ptsz(CUstream stream, CUstreamCaptureMode m
 CUresult own_cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const CUgraphNode *nodes,
                                          const void *edges, size_t count,
                                          CUstreamCaptureMode mode) {
+    begin(stream);
     return began(
         DRIVER_ANSWER(cuStreamBeginCaptureToGraph, stream, graph, nodes, edges, count, mode),
         stream);
@@ -241,6 +234,7 @@ CUresult own_cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const C
 CUresult own_cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph graph,
                                               const CUgraphNode *nodes, const void *edges,
                                               size_t count, CUstreamCaptureMode mode) {
+    begin(stream);
     return began(
         DRIVER_ANSWER(cuStreamBeginCaptureToGraph_ptsz, stream, graph, nodes, edges, count, mode),
         stream);

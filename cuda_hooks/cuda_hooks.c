@@ -52,37 +52,32 @@ bool cuda_hooks_expects(void) {
 }
 
 bool cuda_hooks_make_ahead(uint64_t now_ms) {
-    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-    if (!cuda_hooks_expects() || context_places() == 0 || !visits_begin()) {
+    CUstreamCaptureMode mode;
+    if (!cuda_hooks_expects() || context_places() == 0 || !visits_begin(&mode)) {
         return false;
     }
-    capture_exchange_mode(&mode);
     bool made = cuda_pools_make_ahead(now_ms);
-    capture_exchange_mode(&mode);
-    visits_end();
+    visits_end(mode);
     return made;
 }
 
 uint64_t cuda_hooks_tick(uint64_t now_ms) {
-    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-    if (cuda_pools_idle_bytes(CUDA_ANYWHERE) == 0 || !visits_begin()) {
+    CUstreamCaptureMode mode;
+    if (cuda_hooks_idle_bytes() == 0 || !visits_begin(&mode)) {
         return NEVER;
     }
-    capture_exchange_mode(&mode);
     uint64_t due = cuda_pools_age(now_ms);
-    capture_exchange_mode(&mode);
-    visits_end();
+    visits_end(mode);
     return due;
 }
 
 size_t cuda_hooks_trim(void) {
-    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-    if (cuda_hooks_idle_bytes() == 0) {
+    CUstreamCaptureMode mode;
+    if (cuda_hooks_idle_bytes() == 0 || !visits_begin(&mode)) {
         return 0;
     }
-    capture_exchange_mode(&mode);
     size_t sum = cuda_pools_trim();
-    capture_exchange_mode(&mode);
+    visits_end(mode);
     return sum;
 }
 

@@ -140,7 +140,7 @@ static bool drain(struct backend *self, struct block *b) {
     if (!visits_allowed() || !context_enter(p->context, &pushed)) {
         return false;
     }
-    address_map_remove(&map, b);
+    (void)address_map_remove(&map, b, b->address);
     bool freed = deallocate(p, b->address) == CUDA_SUCCESS;
     context_leave(pushed);
     if (freed) {
@@ -187,7 +187,7 @@ void cuda_pool_tell_free(struct cuda_pool *p) {
 }
 
 /* Asks the driver how much of the device is free. */
-static void ask_for_free(struct cuda_pool *p) REQUIRES(p->context->gate) {
+static void ask_for_free(struct cuda_pool *p) REQUIRES_SHARED(p->context->gate) {
     context_note_free(p->context);
     cuda_pool_tell_free(p);
 }
@@ -228,12 +228,12 @@ static size_t idle_max(struct cuda_pool *p, uint64_t now_ms) {
     return size_min(bytes, cache_max(p));
 }
 
-static void keep(struct cuda_pool *p, uint64_t now_ms) {
+static void keep(struct cuda_pool *p, uint64_t now_ms) REQUIRES_SHARED(p->context->gate) {
     size_t most = idle_max(p, now_ms);
     if (UNLIKELY(pool_idle_bytes(&p->pool) > most) && visits_allowed()) {
-        lock_acquire(&p->context->gate);
+        lock_acquire(&p->draining);
         (void)reclaim_beyond(&p->pool, most, &p->pool.own.stats.capped_bytes);
-        lock_release(&p->context->gate);
+        lock_release(&p->draining);
     }
 }
 
@@ -282,7 +282,7 @@ static size_t next_ahead(struct cuda_pool *p) {
     return ahead_next(&p->pool, size_minus(most, cuda_pool_idle_bytes(p)));
 }
 
-static bool has_plenty(struct cuda_pool *p, size_t bytes) REQUIRES(p->context->gate) {
+static bool has_plenty(struct cuda_pool *p, size_t bytes) REQUIRES_SHARED(p->context->gate) {
     ask_for_free(p);
     size_t free_bytes = atomic_load_explicit(&p->context->free_bytes, memory_order_relaxed);
     return cuda_pool_is_pinned(p) ||
@@ -291,7 +291,7 @@ static bool has_plenty(struct cuda_pool *p, size_t bytes) REQUIRES(p->context->g
 
 /* It counts as demand: as nobody asks for it, it goes back with the demand, and is not more than there may be until
  * then. */
-static bool make_ahead(struct cuda_pool *p, uint64_t now_ms) REQUIRES(p->context->gate) {
+static bool make_ahead(struct cuda_pool *p, uint64_t now_ms) REQUIRES_SHARED(p->context->gate) {
     size_t bytes = visits_allowed() && cuda_pool_bypass(p) == NULL ? next_ahead(p) : 0;
     bool pushed = false;
     if (bytes == 0 || !context_enter(p->context, &pushed)) {
@@ -306,12 +306,12 @@ static bool make_ahead(struct cuda_pool *p, uint64_t now_ms) REQUIRES(p->context
 }
 
 bool cuda_pool_make_ahead(struct cuda_pool *p, uint64_t now_ms) {
-    lock_acquire(&p->context->gate);
+    gate_enter(&p->context->gate);
     bool made = make_ahead(p, now_ms);
     if (!made) {
         p->pool.expected.pool = NULL;
     }
-    lock_release(&p->context->gate);
+    gate_leave(&p->context->gate);
     return made;
 }
 
@@ -329,11 +329,9 @@ static bool is_fatal(CUresult result) {
 }
 
 /* One that was closed meanwhile has nothing to wait for. */
-static CUresult synchronize(struct context *c) {
-    lock_acquire(&c->gate);
+static CUresult synchronize(struct context *c) REQUIRES_SHARED(c->gate) {
     bool is_open = atomic_load_explicit(&c->handle, memory_order_relaxed) != NULL;
     CUresult result = is_open ? context_synchronize(c) : CUDA_SUCCESS;
-    lock_release(&c->gate);
     if (is_fault(result)) {
         atomic_store(&c->is_broken, true);
     }
@@ -342,22 +340,28 @@ static CUresult synchronize(struct context *c) {
 
 /* Pinned memory may be in use by any of them. A fault in another one is not that of the memory's own. What is
  * done in green ones is waited for with the primary one. */
-static CUresult synchronize_all(const struct context *own) {
+static CUresult synchronize_others(const struct context *own) {
     CUresult result = CUDA_SUCCESS;
     size_t cursor = 0;
     for (struct context *c = context_next(&cursor); c != NULL && result == CUDA_SUCCESS;
          c = context_next(&cursor)) {
-        result = atomic_load(&c->is_green) ? CUDA_SUCCESS : synchronize(c);
-        result = c != own && is_fatal(result) ? CUDA_SUCCESS : result;
+        if (c != own && !atomic_load(&c->is_green)) {
+            gate_enter(&c->gate);
+            result = synchronize(c);
+            gate_leave(&c->gate);
+        }
+        result = is_fatal(result) ? CUDA_SUCCESS : result;
     }
     return result;
 }
 
-/* For the work that may use memory of the pool. The caller holds no gate. */
-static CUresult wait_for(struct cuda_pool *p) {
+/* Waits for the work that may use memory of the pool. Its own context comes last, and the caller stays inside: it
+ * does not end before the memory that was waited for is where it belongs. */
+static CUresult wait_inside(struct cuda_pool *p) ACQUIRE_SHARED(p->context->gate) {
     uint64_t start_us = clock_us();
-    CUresult result =
-        cuda_pool_is_pinned(p) ? synchronize_all(p->context) : synchronize(p->context);
+    CUresult result = cuda_pool_is_pinned(p) ? synchronize_others(p->context) : CUDA_SUCCESS;
+    gate_enter(&p->context->gate);
+    result = result == CUDA_SUCCESS ? synchronize(p->context) : result;
     pool_add(&p->pool, &p->pool.own.stats.waits, 1);
     pool_add(&p->pool, &p->pool.own.stats.wait_us, clock_us() - start_us);
     return result;
@@ -366,32 +370,33 @@ static CUresult wait_for(struct cuda_pool *p) {
 /* ---- quarantine ---- */
 
 /* Everything in quarantine becomes idle, after one wait. Where that fails it stays. The blocks stay in the list
- * meanwhile, for whoever forgets the context. The caller holds no gate. */
+ * meanwhile, for whoever forgets the context. The caller is inside of no gate. */
 void cuda_pool_mature(struct cuda_pool *p, uint64_t now_ms) {
     uint64_t end = visits_allowed() ? quarantine_end(&p->quarantine) : 0;
-    if (end == 0 || wait_for(p) != CUDA_SUCCESS) {
+    if (end == 0) {
         return;
     }
-    lock_acquire(&p->context->gate);
+    bool is_over = wait_inside(p) == CUDA_SUCCESS;
     struct block *next = NULL;
-    for (struct block *b = quarantine_take(&p->quarantine, end); b != NULL; b = next) {
+    for (struct block *b = quarantine_take(&p->quarantine, is_over ? end : 0); b != NULL;
+         b = next) {
         next = b->older;
         pool_put(&p->pool, b, now_ms);
     }
-    lock_release(&p->context->gate);
+    gate_leave(&p->context->gate);
 }
 
 /* ---- acquire ---- */
 
-/* Behind the gate, so that no context ends meanwhile. Where it has, the driver is to answer. */
+/* Where the context has ended, the driver is to answer. */
 struct block *cuda_pool_fill(struct cuda_pool *p, size_t bytes, enum fill_result *result) {
     struct block *b = NULL;
     *result = FILL_NO_ADDRESS;
-    lock_acquire(&p->context->gate);
+    gate_enter(&p->context->gate);
     if (context_is_current(p->context)) {
         b = pool_fill(&p->pool, bytes, PAGES_ANY, result);
     }
-    lock_release(&p->context->gate);
+    gate_leave(&p->context->gate);
     return b;
 }
 
@@ -437,63 +442,113 @@ bool cuda_pool_has_blocks(void) {
 
 /* ---- release ---- */
 
-/* It is none of ours any more. */
-static void drop(struct block *b) {
-    address_map_remove(&map, b);
-    (void)pool_forget(b->home, b);
+/* It is none of ours any more. Somebody else may find so at the same time: who takes it out of the map forgets it. */
+static void drop(struct block *b, const void *address) {
+    if (address_map_remove(&map, b, address)) {
+        (void)pool_forget(b->home, b);
+    }
 }
 
 /* To the driver, which answers for it. b is held. */
-static CUresult surrender(struct cuda_pool *p, struct block *b) {
+static CUresult surrender(struct cuda_pool *p, struct block *b) REQUIRES_SHARED(p->context->gate) {
     void *address = b->address;
-    drop(b);
-
+    drop(b, address);
     pool_add(&p->pool, &p->pool.own.stats.surrendered, 1);
     return deallocate(p, address);
 }
 
-CUresult cuda_pool_release(struct block *b) {
-    struct cuda_pool *p = pool_of(b);
+/* What becomes of a block that the program frees. */
+enum fate {
+    TO_DRIVER,
+    TO_QUARANTINE,
+    TO_POOL /* after a wait */
+};
+
+static enum fate fate_of(struct cuda_pool *p, const struct block *b) {
+    if (b->is_altered || cuda_pool_bypass(p) != NULL) {
+        return TO_DRIVER;
+    }
+    bool waits_later = options->device_free == DEVICE_FREE_QUARANTINE || capture_is_under_way();
+    return waits_later ? TO_QUARANTINE : TO_POOL;
+}
+
+static CUresult take_back(struct cuda_pool *p, struct block *b, enum fate fate)
+    REQUIRES_SHARED(p->context->gate) {
     uint64_t now_ms = clock_coarse_ms();
-    if (!pool_hold(&p->pool, b)) {
+    switch (fate) {
+    case TO_DRIVER: return surrender(p, b);
+    case TO_QUARANTINE: quarantine_add(&p->quarantine, b, now_ms); break;
+    case TO_POOL:
+        pool_put(&p->pool, b, now_ms);
+        keep(p, now_ms);
+        break;
+    }
+    return CUDA_SUCCESS;
+}
+
+/* While somebody waited at the gate the context may have ended, and the block may serve another one by now. */
+static bool hold(struct cuda_pool *p, struct block *b, const void *address)
+    REQUIRES_SHARED(p->context->gate) {
+    return cuda_pool_find(address) == b && pool_hold(&p->pool, b);
+}
+
+/* A wait that a capture has spoilt is made up for by the driver's own. */
+CUresult cuda_pool_release(struct block *b, const void *address) {
+    struct cuda_pool *p = pool_of(b);
+    CUresult waited = CUDA_SUCCESS;
+    if (block_state(b) != BLOCK_LIVE) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    if (b->is_altered || cuda_pool_bypass(p) != NULL) {
-        return surrender(p, b);
+    enum fate fate = fate_of(p, b);
+    if (fate == TO_POOL) {
+        waited = wait_inside(p);
+    } else {
+        gate_enter(&p->context->gate);
     }
-    if (options->device_free == DEVICE_FREE_QUARANTINE || capture_is_under_way()) {
-        quarantine_add(&p->quarantine, b, now_ms);
-        owner->after_free(now_ms);
-        return CUDA_SUCCESS;
+    fate = waited == CUDA_SUCCESS ? fate : TO_DRIVER;
+    CUresult result = hold(p, b, address) ? take_back(p, b, fate) : CUDA_ERROR_INVALID_VALUE;
+    gate_leave(&p->context->gate);
+    if (result == CUDA_SUCCESS && fate != TO_DRIVER) {
+        owner->after_free(clock_coarse_ms());
     }
-    CUresult result = wait_for(p);
-    if (result != CUDA_SUCCESS) {
-        CUresult answer = surrender(p, b);
-        return answer == CUDA_SUCCESS && is_fault(result) ? result : answer;
-    }
-    pool_put(&p->pool, b, now_ms);
-    keep(p, now_ms);
-    owner->after_free(now_ms);
-    return CUDA_SUCCESS;
+    return result == CUDA_SUCCESS && is_fault(waited) ? waited : result;
 }
 
 bool cuda_pool_disown(const void *address) {
     struct block *b = cuda_pool_find_kind(address, false);
-    bool live = b != NULL && pool_hold(b->home, b);
-    if (live) {
-        drop(b);
+    if (b == NULL) {
+        return true;
     }
-    return b == NULL || live;
+    struct cuda_pool *p = pool_of(b);
+    gate_enter(&p->context->gate);
+    bool live = hold(p, b, address);
+    if (live) {
+        drop(b, address);
+    }
+    gate_leave(&p->context->gate);
+    return live;
 }
 
 void cuda_pool_drop(const void *address) {
     struct block *b = cuda_pool_find(address);
     if (b != NULL) {
-        drop(b);
+        drop(b, address);
     }
 }
 
 /* ---- giving back ---- */
+
+static void enter_to_drain(struct cuda_pool *p) ACQUIRE_SHARED(p->context->gate)
+    ACQUIRE(p->draining) {
+    gate_enter(&p->context->gate);
+    lock_acquire(&p->draining);
+}
+
+static void leave_drained(struct cuda_pool *p) RELEASE(p->draining)
+    RELEASE_SHARED(p->context->gate) {
+    lock_release(&p->draining);
+    gate_leave(&p->context->gate);
+}
 
 /* While a stream is captured there is nothing to be done. */
 static const uint64_t CAPTURE_MS = 100;
@@ -509,11 +564,11 @@ uint64_t cuda_pool_age(struct cuda_pool *p, uint64_t now_ms) {
     if (quarantine_holds_since(&p->quarantine, aged_ms)) {
         cuda_pool_mature(p, now_ms);
     }
-    lock_acquire(&p->context->gate);
+    enter_to_drain(p);
     (void)reclaim_aged(&p->pool, aged_ms, 0, &p->pool.own.stats.aged_bytes);
     (void)reclaim_beyond(&p->pool, idle_max(p, now_ms), &p->pool.own.stats.aged_bytes);
     ask_for_free(p);
-    lock_release(&p->context->gate);
+    leave_drained(p);
     uint64_t oldest_ms = reclaim_oldest_ms(&p->pool);
     oldest_ms = oldest_ms != NEVER ? oldest_ms : now_ms; /* the quarantine's */
     return cuda_pool_idle_bytes(p) != 0 ? retention_due_ms(options->decay_ms, oldest_ms) : NEVER;
@@ -523,9 +578,9 @@ size_t cuda_pool_drain(struct cuda_pool *p, size_t most, const _Atomic size_t *w
     size_t sum = 0;
     cuda_pool_mature(p, clock_coarse_ms());
     if (visits_allowed()) {
-        lock_acquire(&p->context->gate);
+        enter_to_drain(p);
         sum = reclaim_aged(&p->pool, NEVER, most, why);
-        lock_release(&p->context->gate);
+        leave_drained(p);
     }
     return sum;
 }
@@ -555,6 +610,7 @@ void cuda_pool_forget(struct cuda_pool *p) {
 /* Threads that are not there any more may have held any of these locks: nothing waits for one. */
 void cuda_pool_reset(struct cuda_pool *p) UNCHECKED_LOCKING {
     lock_reset(&p->lock);
+    lock_reset(&p->draining);
     p->quarantine = (struct quarantine){0};
     pool_after_fork_in_child(&p->pool);
 }

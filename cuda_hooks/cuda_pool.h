@@ -54,6 +54,8 @@ struct cuda_pool {
     unsigned which;                    /* of the context's; of pinned memory it tells the flags */
     struct lock lock;
     struct demand demand; /* under the lock */
+    struct lock
+        draining; /* held by who gives memory back: who is short of it waits for what is on its way */
     struct nearby nearby; /* of pinned memory */
     struct quarantine quarantine;
     struct pool pool;
@@ -107,8 +109,9 @@ struct block *cuda_pool_find_kind(const void *address, bool is_pinned);
 /* Is there any, live or not? */
 bool cuda_pool_has_blocks(void);
 
-/* Takes a block back as the driver would: what its wait answers, or that there is nothing to free. */
-CUresult cuda_pool_release(struct block *b);
+/* Takes back the block that was found at the address, as the driver would: what its wait answers, or that there is
+ * nothing to free. */
+CUresult cuda_pool_release(struct block *b, const void *address);
 
 /* The driver is about to free by other means what is there of a device. False: it is a block that is free already. */
 MUST_CHECK bool cuda_pool_disown(const void *address);
@@ -132,7 +135,7 @@ void cuda_pool_tell_free(struct cuda_pool *p);
 /* Bytes that are idle or in quarantine. */
 size_t cuda_pool_idle_bytes(struct cuda_pool *p);
 
-/* Its context has ended, and all blocks with it. The caller holds the gate. */
+/* Its context has ended, and all blocks with it. The gate is closed. */
 void cuda_pool_forget(struct cuda_pool *p);
 
 /* In a forked child: each pool, then what they share. There are no blocks and figures. */

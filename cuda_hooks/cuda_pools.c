@@ -229,7 +229,7 @@ size_t cuda_pools_trim(void) {
 
 struct context *cuda_pools_before_end(struct context *c) UNCHECKED_LOCKING {
     if (c != NULL) {
-        lock_acquire(&c->gate);
+        gate_close(&c->gate);
     }
     return c;
 }
@@ -253,7 +253,7 @@ void cuda_pools_after_end(struct context *c, bool has_ended) UNCHECKED_LOCKING {
         forget(c);
         context_close(c);
     }
-    lock_release(&c->gate);
+    gate_open(&c->gate);
 }
 
 void cuda_pools_reset_in_child(void) UNCHECKED_LOCKING {

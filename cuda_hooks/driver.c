@@ -177,6 +177,22 @@ void driver_adopt(const struct driver_hook *hook, function_of_any_type *answer) 
     }
 }
 
+/* ---- who is in it ---- */
+
+static _Thread_local unsigned entered;
+
+void driver_enter(void) {
+    entered++;
+}
+
+void driver_leave(void) {
+    entered--;
+}
+
+bool driver_is_entered(void) {
+    return entered != 0;
+}
+
 /* ---- figures ---- */
 
 void driver_count(size_t place) {

@@ -77,9 +77,32 @@ bool driver_is_loaded(void);
  * program runs without a driver, binds to ours: it hears what NVIDIA's stub library says. */
 CUresult driver_lacks(void);
 
+/*
+ * Around calls of the driver by this thread. What the driver asks of the heap meanwhile comes to us, from the middle of
+ * its work: then nothing is asked of it that can wait.
+ */
+void driver_enter(void);
+void driver_leave(void);
+bool driver_is_entered(void);
+
 /* What the driver's function answers. */
 #define DRIVER_ANSWER(symbol, ...) \
-    (driver()->symbol != NULL ? driver()->symbol(__VA_ARGS__) : driver_lacks())
+    __extension__({ \
+        driver_enter(); \
+        CUresult result_ = \
+            driver()->symbol != NULL ? driver()->symbol(__VA_ARGS__) : driver_lacks(); \
+        driver_leave(); \
+        result_; \
+    })
+
+/* The same, but where it is refused for want of memory and `makes_room`, looked at then alone, gives back some of
+ * ours: what it answers once more. */
+#define DRIVER_ANSWER_OR_ROOM(makes_room, symbol, ...) \
+    __extension__({ \
+        CUresult answer_ = DRIVER_ANSWER(symbol, __VA_ARGS__); \
+        answer_ == CUDA_ERROR_OUT_OF_MEMORY && (makes_room) ? DRIVER_ANSWER(symbol, __VA_ARGS__) \
+                                                            : answer_; \
+    })
 
 /* The function of ours with exactly this symbol; NULL: there is none. */
 const struct driver_hook *driver_hook_named(const char *symbol);

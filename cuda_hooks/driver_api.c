@@ -2,17 +2,15 @@
 
 #include "cuda_hooks/driver.h"
 
-/* What needs no more than to reach the driver, and once more where our idle blocks were in its way. NOLINTBEGIN(bugprone-macro-parentheses) */
+/* What needs no more than to reach the driver, and once more where our idle blocks were in its way. */
+#define WITHOUT_PARENTHESES(...) __VA_ARGS__
 #define DRIVER_OWN(symbol, base, introduced, streams, kind, parameters, arguments)
 #define DRIVER_PASS(symbol, base, introduced, streams, kind, parameters, arguments) \
     static CUresult own_##symbol parameters { \
-        CUresult(*next) parameters = driver()->symbol; \
-        CUresult result = next != NULL ? next arguments : driver_lacks(); \
-        bool again = result == CUDA_ERROR_OUT_OF_MEMORY && memory_api_make_room(); \
-        return again ? next arguments : result; \
+        return DRIVER_ANSWER_OR_ROOM(memory_api_make_room(), symbol, \
+                                     WITHOUT_PARENTHESES arguments); \
     }
 #include "cuda_hooks/driver.def"
-/* NOLINTEND(bugprone-macro-parentheses) */
 
 /*
  * What is exported: a function, and its name. Our table has the functions: the names may mean those

@@ -47,10 +47,9 @@ static bool acquire(struct cuda_pool *p, size_t bytes, void **address) {
 }
 
 /* Back to its pool, where one of ours is. */
-static CUresult release(struct block *b) {
-    const void *address = b->address;
+static CUresult release(struct block *b, const void *address) {
     uint64_t start_ns = cuda_pool_owner()->begin();
-    CUresult result = cuda_pool_release(b);
+    CUresult result = cuda_pool_release(b, address);
     if (UNLIKELY(start_ns != 0 && result == CUDA_SUCCESS)) {
         cuda_pool_owner()->after_release(address, start_ns);
     }
@@ -88,11 +87,6 @@ bool memory_api_make_room(void) {
     return cuda_pools_make_room(CUDA_HOST, UNLIMITED) || on_device;
 }
 
-/* Was the driver's memory idle in our pools, and is it not any more? Then it is asked once more. */
-static bool was_in_the_way(CUresult result) {
-    return result == CUDA_ERROR_OUT_OF_MEMORY && memory_api_make_room();
-}
-
 /* What no pool had, the driver was asked for: a request of the pool that failed. */
 static CUresult answered(CUresult result, struct cuda_pool *p) {
     if (result == CUDA_ERROR_OUT_OF_MEMORY && p != NULL) {
@@ -108,16 +102,14 @@ CUresult own_cuMemAlloc_v2(CUdeviceptr *address, size_t bytes) {
         *address = (CUdeviceptr)found;
         return CUDA_SUCCESS;
     }
-    CUresult result = DRIVER_ANSWER(cuMemAlloc_v2, address, bytes);
-    if (was_in_the_way(result)) {
-        result = DRIVER_ANSWER(cuMemAlloc_v2, address, bytes);
-    }
+    CUresult result = DRIVER_ANSWER_OR_ROOM(memory_api_make_room(), cuMemAlloc_v2, address, bytes);
     return answered(came(result, address), p);
 }
 
 CUresult own_cuMemFree_v2(CUdeviceptr address) {
-    struct block *b = cuda_pool_find_kind(cuda_pointer(address), false);
-    return b != NULL ? release(b) : DRIVER_ANSWER(cuMemFree_v2, address);
+    const void *p = cuda_pointer(address);
+    struct block *b = cuda_pool_find_kind(p, false);
+    return b != NULL ? release(b, p) : DRIVER_ANSWER(cuMemFree_v2, address);
 }
 
 /* In the order of a stream: nobody waits, and nothing of it is ours to keep. */
@@ -146,11 +138,8 @@ static _Atomic enum rows rows;
 
 static CUresult ask_for_rows(CUdeviceptr *address, size_t *pitch, size_t width, size_t height,
                              unsigned element_bytes) {
-    CUresult result =
-        DRIVER_ANSWER(cuMemAllocPitch_v2, address, pitch, width, height, element_bytes);
-    if (was_in_the_way(result)) {
-        result = DRIVER_ANSWER(cuMemAllocPitch_v2, address, pitch, width, height, element_bytes);
-    }
+    CUresult result = DRIVER_ANSWER_OR_ROOM(memory_api_make_room(), cuMemAllocPitch_v2, address,
+                                            pitch, width, height, element_bytes);
     if (result == CUDA_SUCCESS && pitch != NULL && atomic_load(&rows) == ROWS_UNKNOWN) {
         atomic_store(&rows, *pitch == round_up(width, ROW_UNIT) ? ROWS_OF_UNITS : ROWS_OTHER);
     }
@@ -192,10 +181,8 @@ CUresult own_cuMemHostAlloc(void **address, size_t bytes, unsigned int flags) {
     if (acquire(p, bytes, address)) {
         return CUDA_SUCCESS;
     }
-    CUresult result = DRIVER_ANSWER(cuMemHostAlloc, address, bytes, flags);
-    if (was_in_the_way(result)) {
-        result = DRIVER_ANSWER(cuMemHostAlloc, address, bytes, flags);
-    }
+    CUresult result =
+        DRIVER_ANSWER_OR_ROOM(memory_api_make_room(), cuMemHostAlloc, address, bytes, flags);
     return answered(came(result, address), p);
 }
 
@@ -204,16 +191,14 @@ CUresult own_cuMemAllocHost_v2(void **address, size_t bytes) {
     if (acquire(p, bytes, address)) {
         return CUDA_SUCCESS;
     }
-    CUresult result = DRIVER_ANSWER(cuMemAllocHost_v2, address, bytes);
-    if (was_in_the_way(result)) {
-        result = DRIVER_ANSWER(cuMemAllocHost_v2, address, bytes);
-    }
+    CUresult result =
+        DRIVER_ANSWER_OR_ROOM(memory_api_make_room(), cuMemAllocHost_v2, address, bytes);
     return answered(came(result, address), p);
 }
 
 CUresult own_cuMemFreeHost(void *address) {
     struct block *b = cuda_pool_find_kind(address, true);
-    return b != NULL ? release(b) : DRIVER_ANSWER(cuMemFreeHost, address);
+    return b != NULL ? release(b, address) : DRIVER_ANSWER(cuMemFreeHost, address);
 }
 
 /* ---- host memory of the program's, made known to a device ---- */
@@ -244,27 +229,18 @@ static CUresult registered(CUresult result, struct registration r, bool held) {
     return result;
 }
 
-/* By either of the driver's functions, and once more where our idle blocks were in its way. */
-static CUresult register_by(CUresult (*real)(void *, size_t, unsigned), struct registration r,
-                            unsigned flags) {
-    if (real == NULL) {
-        return driver_lacks();
-    }
-    bool held = hold_still(r.address, r.bytes);
-    CUresult result = real(r.address, r.bytes, flags);
-    if (was_in_the_way(result)) {
-        result = real(r.address, r.bytes, flags);
-    }
-    return registered(result, r, held);
-}
-
 CUresult own_cuMemHostRegister(void *address, size_t bytes, unsigned int flags) {
-    return register_by(driver()->cuMemHostRegister, (struct registration){address, bytes}, flags);
+    bool held = hold_still(address, bytes);
+    CUresult result =
+        DRIVER_ANSWER_OR_ROOM(memory_api_make_room(), cuMemHostRegister, address, bytes, flags);
+    return registered(result, (struct registration){address, bytes}, held);
 }
 
 CUresult own_cuMemHostRegister_v2(void *address, size_t bytes, unsigned int flags) {
-    return register_by(driver()->cuMemHostRegister_v2, (struct registration){address, bytes},
-                       flags);
+    bool held = hold_still(address, bytes);
+    CUresult result =
+        DRIVER_ANSWER_OR_ROOM(memory_api_make_room(), cuMemHostRegister_v2, address, bytes, flags);
+    return registered(result, (struct registration){address, bytes}, held);
 }
 
 CUresult own_cuMemHostUnregister(void *address) {

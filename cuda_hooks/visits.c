@@ -5,47 +5,47 @@
 
 #include "cuda_hooks/capture.h"
 #include "cuda_hooks/context.h"
+#include "cuda_hooks/driver.h"
+#include "cuda_hooks/gate.h"
 
-static atomic_bool stopped;
-
-/* How long a thread that is in the driver for us may keep the process from ending, in milliseconds. */
+/* How long threads that are in the driver for us may keep the process from ending, in milliseconds. */
 enum {
     PATIENCE_MS = 1000
 };
 
-static _Atomic unsigned under_way;
+/* Visitors are inside; barred at the end of the process. */
+static struct gate gate;
 
-bool visits_begin(void) {
-    atomic_fetch_add(&under_way, 1);
-    bool may = !atomic_load(&stopped);
-    if (!may) {
-        atomic_fetch_sub(&under_way, 1);
+bool visits_begin(CUstreamCaptureMode *mode) UNCHECKED_LOCKING {
+    *mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    if (driver_is_entered() || !gate_enter_unless_barred(&gate)) {
+        return false;
     }
-    return may;
+    capture_exchange_mode(mode);
+    return true;
 }
 
-void visits_end(void) {
-    atomic_fetch_sub(&under_way, 1);
+void visits_end(CUstreamCaptureMode mode) UNCHECKED_LOCKING {
+    capture_exchange_mode(&mode);
+    gate_leave(&gate);
+}
+
+static void wait_for_those_inside(const struct gate *g, int *left_ms) {
+    static const struct timespec a_little = {.tv_nsec = 1000000};
+    while (!gate_is_empty(g) && (*left_ms)-- > 0) {
+        (void)nanosleep(&a_little, NULL);
+    }
 }
 
 /* No more calls of the driver by us. Those under way end first, but for one that never would: without us nobody
  * would wait for work that hangs. */
 static void stop_at_exit(void) {
-    static const struct timespec a_little = {.tv_nsec = 1000000};
     int left_ms = PATIENCE_MS;
     size_t cursor = 0;
-    atomic_store(&stopped, true);
-    while (atomic_load(&under_way) != 0 && left_ms-- > 0) {
-        (void)nanosleep(&a_little, NULL);
-    }
+    gate_bar(&gate);
+    wait_for_those_inside(&gate, &left_ms);
     for (struct context *c = context_next(&cursor); c != NULL; c = context_next(&cursor)) {
-        bool passed = false;
-        while (!(passed = lock_try(&c->gate)) && left_ms-- > 0) {
-            (void)nanosleep(&a_little, NULL);
-        }
-        if (passed) {
-            lock_release(&c->gate);
-        }
+        wait_for_those_inside(&c->gate, &left_ms);
     }
 }
 
@@ -58,13 +58,13 @@ void visits_register_end(void) {
 }
 
 bool visits_are_over(void) {
-    return atomic_load_explicit(&stopped, memory_order_relaxed);
+    return gate_is_barred(&gate);
 }
 
 bool visits_allowed(void) {
-    return !atomic_load_explicit(&stopped, memory_order_acquire) && !capture_is_under_way();
+    return !visits_are_over() && !capture_is_under_way();
 }
 
 void visits_reset_in_child(void) {
-    atomic_store(&under_way, 0);
+    gate_reset(&gate);
 }

@@ -7,11 +7,13 @@
 #ifndef CUDA_HOOKS_VISITS_H
 #define CUDA_HOOKS_VISITS_H
 
+#include "cuda_hooks/cuda_abi.h"
 #include "pool/util.h"
 
-/* Around such calls: the end of the process waits for them. False: it has begun. */
-MUST_CHECK bool visits_begin(void);
-void visits_end(void);
+/* Around such calls, which are no affair of captures then: the end of the process waits for them. False: it has
+ * begun, or the thread is in the driver already. `mode` is the thread's until the end of the visit. */
+MUST_CHECK bool visits_begin(CUstreamCaptureMode *mode);
+void visits_end(CUstreamCaptureMode mode);
 
 /* May the driver be called now? Not where a stream is being captured, either. */
 bool visits_allowed(void);

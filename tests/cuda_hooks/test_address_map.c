@@ -49,7 +49,7 @@ Test(address_map, keeps_the_others_whatever_is_removed) {
     for (size_t round = 0; round < 20000; round++) {
         struct block *b = &blocks[(size_t)random() % MANY];
         if (address_map_find(&map, b->address) == b) {
-            address_map_remove(&map, b);
+            cr_assert(address_map_remove(&map, b, b->address));
         } else {
             put(b);
         }
@@ -72,6 +72,18 @@ Test(address_map, tells_of_a_block_that_was_freed_behind_our_back) {
     cr_expect(eq(ptr, stale, &blocks[0]));
     cr_expect(eq(ptr, address_map_find(&map, (void *)0x7f0000200000), &blocks[1]));
     cr_expect(eq(sz, map.count, 1));
+}
+
+/* Two threads may find at once that a block is no more; one of them is told that it has taken it out. */
+Test(address_map, takes_out_a_block_once_and_no_other_in_its_place) {
+    struct block *stale = NULL;
+    put(block_at(0, 0x7f0000200000));
+    cr_assert(address_map_put(&map, block_at(1, 0x7f0000200000), &stale));
+    cr_expect(not(address_map_remove(&map, &blocks[0], blocks[0].address)));
+    cr_expect(eq(ptr, address_map_find(&map, (void *)0x7f0000200000), &blocks[1]));
+    cr_expect(address_map_remove(&map, &blocks[1], blocks[1].address));
+    cr_expect(not(address_map_remove(&map, &blocks[1], blocks[1].address)));
+    cr_expect(eq(sz, map.count, 0));
 }
 
 Test(address_map, gives_out_all_blocks_of_some_pools) {

@@ -1,9 +1,15 @@
 /* subject_memory.c - idle memory makes room, has limits, and goes back. */
 #include <dlfcn.h>
 #include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/cuda_pools/device.h"
+
+enum {
+    TICK_MS = 1000 /* without a helper thread it is looked at so often what has aged */
+};
 
 /* ---- the device is full ---- */
 
@@ -115,6 +121,32 @@ void every_kind_of_memory_gets_room(void) {
         OK(kinds[i].take(&handle));
         OK(kinds[i].give(handle));
     }
+}
+
+static void map_and_unmap(CUdeviceptr handle) {
+    CUdeviceptr address = 0;
+    OK(cuMemAddressReserve(&address, 50 * MIB, 0, 0, 0));
+    OK(cuMemMap(address, 50 * MIB, 0, handle, 0));
+    OK(cuMemUnmap(address, 50 * MIB));
+    OK(cuMemAddressFree(address, 50 * MIB));
+}
+
+void make_requests_beside_the_pools(void) {
+    static CUresult (*const of_streams[])(CUdeviceptr *) = {async, async_per_thread, from_pool};
+    static CUresult (*const arrays[])(CUdeviceptr *) = {array, array_3d, mipmapped};
+    CUdeviceptr handle = 0;
+    begin_with(512 * MIB);
+    give_and_take(8 * MIB);
+    for (int i = 0; i < 3; i++) {
+        OK(of_streams[i](&handle));
+        OK(cuMemFreeAsync(handle, NULL));
+        OK(arrays[i](&handle));
+    }
+    OK(managed(&handle));
+    OK(cuMemFree_v2(handle));
+    OK(created(&handle));
+    map_and_unmap(handle);
+    OK(cuMemRelease(handle));
 }
 
 /* By symbol: whatever its parameters are, the stand-in looks at none of what it does not know. */
@@ -270,6 +302,30 @@ void a_request_that_fits_nowhere_is_refused(void) {
     OK(cuMemAlloc_v2(&address, 50 * MIB));
 }
 
+static void *trim_in_thread(void *unused) {
+    (void)malloc_trim(0);
+    return unused;
+}
+
+static bool is_giving_back(void) {
+    return frees() != 0;
+}
+
+/* One of two idle blocks has gone back, the other one will: no pool has it any more, nor the driver yet. */
+void memory_on_its_way_back_is_waited_for(void) {
+    pthread_t thread;
+    begin_with(64 * MIB);
+    CUdeviceptr first = take(32 * MIB);
+    give_and_take(32 * MIB);
+    give(first);
+    fake->knobs.free_us = 300 * 1000;
+    fake->forget();
+    CHECK(pthread_create(&thread, NULL, trim_in_thread, NULL) == 0);
+    CHECK(comes_true(is_giving_back, 60 * 1000));
+    (void)take(64 * MIB);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 void a_shortage_of_another_kind_frees_nothing(void) {
     (void)begin();
     CUdeviceptr address = 0;
@@ -304,6 +360,33 @@ void a_later_call_gives_idle_memory_back(void) {
     sleep_ms(2 * DECAY_MS);
     CHECK(fake->used(0) == 64 * MIB && thread_count() == 1);
     CHECK(comes_true(is_nearly_empty_after_a_call, 10 * 1000));
+}
+
+static const char *busy; /* the function that is in the middle of something */
+
+/* By now it is time again for idle memory to go back, whoever frees. */
+static void use_the_heap(const char *symbol) {
+    if (strcmp(symbol, busy) == 0) {
+        sleep_ms(TICK_MS + DECAY_MS);
+        fake->forget();
+        free(get_touched(4 * MIB));
+        CHECK(fake->logged == 0);
+    }
+}
+
+/* In the middle of a call of the driver's none is made, least of all one that waits for it. */
+void the_driver_may_use_the_heap(void) {
+    (void)begin();
+    give_and_take(64 * MIB);
+    CUcontext context = context_on(0);
+    give_and_take(32 * MIB);
+    CUdeviceptr handle = 0;
+    fake->amid = use_the_heap;
+    busy = "cuCtxDestroy_v2";
+    OK(cuCtxDestroy_v2(context));
+    busy = "cuArrayCreate_v2";
+    OK(array(&handle));
+    fake->amid = NULL;
 }
 
 static bool has_taken_back_its_mode(void) {

@@ -157,14 +157,14 @@ void pinned_memory_among_too_many_contexts_is_the_drivers(void) {
     CHECK(pinned_frees() == 1);
 }
 
-/* Neither is its work under way, nor is its fault anybody else's. */
+/* Neither is its work under way, nor is its fault anybody else's. Its own context is waited for last. */
 void a_fault_elsewhere_leaves_pinned_memory_alone(void) {
     (void)begin();
     void *address = take_pinned(8 * MIB, 0);
     (void)context_on(0);
     OK(cuCtxPopCurrent_v2(NULL));
     fake->forget();
-    fake->fail("cuCtxSynchronize", 2, CUDA_ERROR_INVALID_CONTEXT);
+    fake->fail("cuCtxSynchronize", 1, CUDA_ERROR_INVALID_CONTEXT);
     give_pinned(address);
     CHECK(waits() == 2 && pinned_frees() == 0);
     CHECK(take_pinned(8 * MIB, 0) == address);

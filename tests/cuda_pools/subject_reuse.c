@@ -258,6 +258,62 @@ void memory_of_other_kinds_is_the_drivers(void) {
     CHECK(is_empty());
 }
 
+/* Freed by cuMemFree, and in the order of a stream. */
+static void reaches_the_driver(CUdeviceptr address) {
+    OK(cuMemFree_v2(address));
+    REFUSED(cuMemFree_v2(address), CUDA_ERROR_INVALID_VALUE);
+}
+
+static void reaches_the_driver_by_a_stream(CUdeviceptr address) {
+    OK(cuMemFreeAsync(address, NULL));
+    REFUSED(cuMemFreeAsync(address, NULL), CUDA_ERROR_INVALID_VALUE);
+}
+
+static const CUmemPoolProps on_first_device = {.allocType = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                               .location = {CU_MEM_LOCATION_TYPE_DEVICE, 0}};
+
+static CUdeviceptr take_from(CUmemoryPool pool) {
+    CUdeviceptr address = 0;
+    OK(cuMemAllocFromPoolAsync(&address, 8 * MIB, pool, NULL));
+    return address;
+}
+
+void memory_of_the_drivers_own_pools_is_the_drivers(void) {
+    (void)begin();
+    for (int i = 0; i < 3; i++) {
+        CUmemoryPool pool = NULL;
+        OK(cuMemPoolCreate(&pool, &on_first_device));
+        reaches_the_driver(take_from(pool));
+        reaches_the_driver_by_a_stream(take_from(pool));
+        OK(cuMemPoolDestroy(pool));
+    }
+    CHECK(fake->calls("cuMemAllocFromPoolAsync") == 6);
+    CHECK(frees() == 6 && fake->calls("cuMemFreeAsync") == 6);
+    CHECK(waits() == 0 && is_empty());
+}
+
+static CUdeviceptr take_in(CUgraph graph) {
+    CUgraphNode node = NULL;
+    CUDA_MEM_ALLOC_NODE_PARAMS p = {.poolProps = on_first_device, .bytesize = 8 * MIB};
+    OK(cuGraphAddMemAllocNode(&node, graph, NULL, 0, &p));
+    return p.dptr;
+}
+
+void memory_of_graphs_is_the_drivers(void) {
+    (void)begin();
+    CUgraph graph = NULL;
+    CUgraphNode node = NULL;
+    OK(cuGraphCreate(&graph, 0));
+    for (int i = 0; i < 3; i++) {
+        reaches_the_driver(take_in(graph));
+        reaches_the_driver_by_a_stream(take_in(graph));
+        OK(cuGraphAddMemFreeNode(&node, graph, NULL, 0, take_in(graph)));
+    }
+    OK(cuGraphDestroy(graph));
+    CHECK(frees() == 6 && fake->calls("cuMemFreeAsync") == 6);
+    CHECK(waits() == 0 && is_empty());
+}
+
 static void one_of_each(void) {
     give_and_take(8 * MIB);
     give_pinned(take_pinned(8 * MIB, 0));

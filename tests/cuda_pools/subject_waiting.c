@@ -1,6 +1,8 @@
 /* subject_waiting.c - what a free waits for, and what it must not do while streams are captured. */
 #include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
 
 #include "tests/cuda_pools/device.h"
 
@@ -80,6 +82,98 @@ void a_free_in_another_thread_waits_too(void) {
     work_ms(WORK_MS);
     in_thread(give_in_thread, (void *)(uintptr_t)address);
     CHECK(!fake->is_busy(owner));
+}
+
+/* ---- beside a free that waits ---- */
+
+static bool somebody_waits(void) {
+    return waits() + frees() + pinned_frees() != 0;
+}
+
+/* Its wait has begun, and ends when the context's work is finished. */
+static pthread_t give_and_wait(void *(*body)(void *), CUdeviceptr address) {
+    pthread_t thread;
+    fake->forget();
+    CHECK(pthread_create(&thread, NULL, body, (void *)(uintptr_t)address) == 0);
+    CHECK(comes_true(somebody_waits, 60 * 1000));
+    return thread;
+}
+
+static void finish(CUcontext context, pthread_t thread) {
+    fake->finish(context);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void *give_pinned_in_thread(void *address) {
+    give_pinned(address);
+    return NULL;
+}
+
+void requests_go_on_beside_a_free_that_waits(void) {
+    CUcontext context = begin();
+    CUdeviceptr address = take(8 * MIB);
+    work_ms(LONG_MS);
+    pthread_t thread = give_and_wait(give_in_thread, address);
+    (void)take(32 * MIB);
+    (void)take_pinned(32 * MIB, 0);
+    CHECK(fake->is_busy(context));
+    finish(context, thread);
+}
+
+void requests_go_on_beside_a_pinned_free_that_waits(void) {
+    CUcontext context = begin();
+    void *address = take_pinned(8 * MIB, 0);
+    (void)context_on(0);
+    OK(cuCtxSetCurrent(context));
+    work_ms(LONG_MS);
+    pthread_t thread = give_and_wait(give_pinned_in_thread, (CUdeviceptr)(uintptr_t)address);
+    (void)take(32 * MIB);
+    (void)take_pinned(32 * MIB, 0);
+    CHECK(fake->is_busy(context));
+    finish(context, thread);
+}
+
+/* Two that wait at once do so side by side. */
+void frees_wait_together(void) {
+    CUcontext context = begin();
+    CUdeviceptr first = take(8 * MIB);
+    CUdeviceptr second = take(8 * MIB);
+    work_ms(LONG_MS);
+    pthread_t one = give_and_wait(give_in_thread, first);
+    pthread_t other = give_and_wait(give_in_thread, second);
+    CHECK(waits() + frees() == 1);
+    finish(context, one);
+    CHECK(pthread_join(other, NULL) == 0);
+    CHECK(take(8 * MIB) != 0 && take(8 * MIB) != 0);
+}
+
+static atomic_bool is_destroyed;
+
+static void *destroy_in_thread(void *context) {
+    OK(cuCtxDestroy_v2(context));
+    is_destroyed = true;
+    return NULL;
+}
+
+/* The free has begun before; what it frees is its own, and nobody else's when the context's place is taken. */
+void a_context_ends_after_the_frees_under_way(void) {
+    (void)begin();
+    for (int i = 0; i < 20; i++) {
+        pthread_t destroyer;
+        CUcontext context = context_on(0);
+        CUdeviceptr address = take(8 * MIB);
+        give_and_take(16 * MIB);
+        work_ms(LONG_MS);
+        is_destroyed = false;
+        pthread_t thread = give_and_wait(give_in_thread, address);
+        CHECK(pthread_create(&destroyer, NULL, destroy_in_thread, context) == 0);
+        sleep_ms(1);
+        CHECK(fake->calls("cuCtxDestroy_v2") == 0 && !is_destroyed);
+        finish(context, thread);
+        CHECK(pthread_join(destroyer, NULL) == 0);
+        CHECK(is_destroyed && is_empty());
+        OK(cuCtxPopCurrent_v2(NULL));
+    }
 }
 
 /* ---- faults ---- */
@@ -296,6 +390,24 @@ void two_captures_end_one_by_one(void) {
     pair_use(&p);
     capture_ends_well(second);
     pair_end(&p);
+}
+
+static CUdeviceptr freed_early;
+
+/* By another thread, while the driver has begun and not yet said so. */
+static void give_amid_the_beginning(const char *symbol) {
+    if (strcmp(symbol, "cuStreamBeginCapture_v2") == 0) {
+        in_thread(give_in_thread, (void *)(uintptr_t)freed_early);
+    }
+}
+
+void a_capture_counts_from_its_very_beginning(void) {
+    (void)begin();
+    freed_early = take(8 * MIB);
+    fake->amid = give_amid_the_beginning;
+    CUstream stream = capture(CU_STREAM_CAPTURE_MODE_GLOBAL);
+    fake->amid = NULL;
+    capture_ends_well(stream);
 }
 
 static CUresult begin_to_graph(CUstream stream) {

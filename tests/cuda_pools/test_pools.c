@@ -239,6 +239,15 @@ Test(stats, tell_why_the_driver_served_a_request) {
     cr_expect(eq(sz, number_at(o.err, "process.cuda_beside_calls"), 1), "%s", o.err);
 }
 
+/* Three of streams and their frees, three arrays, managed memory, and four for what is created and mapped. */
+Test(stats, count_the_calls_for_memory_that_no_pool_holds) {
+    struct outcome o = report_of("make_requests_beside_the_pools", "json", NULL);
+    cr_expect(eq(sz, number_at(o.err, "process.cuda_beside_calls"), 3 * 2 + 3 + 1 + 4), "%s",
+              o.err);
+    cr_expect(eq(sz, number_at(pool_of(o.err, "device"), "misses"), 1), "one of its own: %s",
+              o.err);
+}
+
 Test(stats, tell_which_contexts_keep_nothing) {
     struct outcome o =
         report_of("make_requests_of_contexts_that_keep_nothing", "json", "FAKE_CUDA_DEVICES=2");

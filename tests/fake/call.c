@@ -13,7 +13,8 @@
 #define EXPORT __attribute__((visibility("default")))
 
 enum {
-    SPIN_NS = 200 * 1000, /* below it sleeping would take longer than asked for */
+    SPIN_NS = 200 * 1000,      /* below it sleeping would take longer than asked for */
+    LOOK_NS = 5 * 1000 * 1000, /* whether work that is waited for has been finished by a test */
     NS_PER_US = 1000
 };
 
@@ -53,6 +54,8 @@ struct call {
     enum class class;
     struct fake_cuda_call record;
     uint64_t wait_until_ns;
+    CUcontext worker; /* whose work is waited for; NULL: nobody's */
+    uint64_t work_until_ns;
     uint64_t place; /* in the log */
 };
 static __thread struct call *current;
@@ -79,6 +82,11 @@ void call_wait_until(uint64_t ns) {
     if (ns > current->wait_until_ns) {
         current->wait_until_ns = ns;
     }
+}
+
+void call_wait_for(CUcontext context) {
+    current->worker = context;
+    current->work_until_ns = context_busy_until_ns(context);
 }
 
 bool call_is_per_thread(void) {
@@ -155,9 +163,36 @@ static void wait_until(uint64_t ns) {
     }
 }
 
+static bool is_working(CUcontext context) {
+    pthread_mutex_lock(&driver_lock);
+    bool working = context_busy_until_ns(context) > now_ns();
+    pthread_mutex_unlock(&driver_lock);
+    return working;
+}
+
+static void wait_for_work(const struct call *call) {
+    while (call->worker != NULL && now_ns() < call->work_until_ns && is_working(call->worker)) {
+        uint64_t look_ns = now_ns() + LOOK_NS;
+        wait_until(look_ns < call->work_until_ns ? look_ns : call->work_until_ns);
+    }
+}
+
+/* What it calls in its turn has no middle. */
+static void be_amid(const char *symbol) {
+    static __thread bool is_amid;
+    void (*amid)(const char *) = control.amid;
+    if (amid != NULL && !is_amid) {
+        is_amid = true;
+        amid(symbol);
+        is_amid = false;
+    }
+}
+
 static CUresult call_end(struct call *call, CUresult result) {
     current = NULL;
     pthread_mutex_unlock(&driver_lock);
+    be_amid(call->record.symbol);
+    wait_for_work(call);
     wait_until(call->wait_until_ns);
     call->record.result = result;
     call->record.end_ns = now_ns();
@@ -186,7 +221,8 @@ static CUresult call_end(struct call *call, CUresult result) {
 
 #define FN(class, implementation, base, suffix, version, stream, count, ...) \
     EXPORT CUresult base##suffix(PARAMETERS##count(__VA_ARGS__)) { \
-        struct call call = {N_##base##suffix, class, {.arguments = {NUMBERS##count}}, 0, 0}; \
+        struct call call = { \
+            N_##base##suffix, class, {.arguments = {NUMBERS##count}}, 0, NULL, 0, 0}; \
         CUresult result = call_begin(&call); \
         if (result == CUDA_SUCCESS) { \
             result = implementation(VALUES##count); \
@@ -199,7 +235,7 @@ static CUresult call_end(struct call *call, CUresult result) {
 #define STUB(base, suffix, version, stream) \
     EXPORT CUresult base##suffix(void); \
     CUresult base##suffix(void) { \
-        struct call call = {N_##base##suffix, PLAIN, {.symbol = NULL}, 0, 0}; \
+        struct call call = {N_##base##suffix, PLAIN, {.symbol = NULL}, 0, NULL, 0, 0}; \
         CUresult result = call_begin(&call); \
         return call_end(&call, result == CUDA_SUCCESS ? CUDA_ERROR_NOT_SUPPORTED : result); \
     }

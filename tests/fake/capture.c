@@ -141,7 +141,3 @@ CUresult capture_exchange_mode(CUstreamCaptureMode *mode) {
     *mode = previous;
     return CUDA_SUCCESS;
 }
-
-CUresult graph_destroy(CUgraph graph) {
-    return graph != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}

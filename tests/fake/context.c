@@ -62,7 +62,7 @@ static void context_start(CUcontext context, CUdevice device, unsigned flags) {
 
 /* Waits for its work, as freeing its memory would. */
 static void context_end(CUcontext context) {
-    call_wait_until(context->busy_until_ns);
+    call_wait_for(context);
     blocks_destroy_of(context);
     streams_destroy_of(context);
     context->alive = false;
@@ -269,7 +269,7 @@ CUresult context_device(CUdevice *device) {
 CUresult context_synchronize_of(CUcontext context) {
     CUresult result = context_or_current(&context);
     if (result == CUDA_SUCCESS) {
-        call_wait_until(context_busy_until_ns(context));
+        call_wait_for(context);
         call_value((uint64_t)(uintptr_t)context);
     }
     return result;

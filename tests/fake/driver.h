@@ -112,6 +112,7 @@ long thread_id(void);
 void call_value(uint64_t value);
 void call_text(const char *text);
 void call_wait_until(uint64_t ns);
+void call_wait_for(CUcontext context); /* for its work, which a test may finish */
 bool call_is_per_thread(void);
 
 enum stream_kind {

@@ -63,6 +63,10 @@ struct fake_cuda {
     /* True while the context has work. */
     bool (*is_busy)(CUcontext context);
 
+    /* Called amid each call of a symbol, by the same thread, without a lock: a real driver uses the heap there.
+     * NULL: nothing is. */
+    void (*_Atomic amid)(const char *symbol);
+
     /* Bytes of the device that are taken. */
     uint64_t (*used)(CUdevice device);
 

@@ -16,6 +16,25 @@
 #define PARAMETERS5(A, B, C, D, E) A a, B b, C c, D d, E e
 #define PARAMETERS6(A, B, C, D, E, F) A a, B b, C c, D d, E e, F f
 
+/* cuda.h of CUDA 13, for the functions that the library does not know. */
+typedef struct cuda_memory_pool_properties {
+    CUmemAllocationType allocType;
+    int handleTypes;
+    CUmemLocation location;
+    void *win32SecurityAttributes;
+    size_t maxSize;
+    unsigned short usage;
+    unsigned char reserved[54];
+} CUmemPoolProps;
+
+typedef struct cuda_allocation_node {
+    CUmemPoolProps poolProps;
+    const CUmemAccessDesc *accessDescs;
+    size_t accessDescCount;
+    size_t bytesize;
+    CUdeviceptr dptr;
+} CUDA_MEM_ALLOC_NODE_PARAMS;
+
 #define FN(class, implementation, base, suffix, version, stream, count, ...) \
     CUresult base##suffix(PARAMETERS##count(__VA_ARGS__));
 #include "tests/fake/driver_api.def"

@@ -86,7 +86,7 @@ CUresult mem_free(CUdeviceptr address) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     if (block->kind != STREAM_MEMORY) {
-        call_wait_until(context_busy_until_ns(block->context));
+        call_wait_for(block->context);
     }
     block_destroy(block);
     return CUDA_SUCCESS;
@@ -107,6 +107,20 @@ CUresult mem_alloc_async(CUdeviceptr *address, size_t size, CUstream stream) {
 CUresult mem_alloc_from_pool(CUdeviceptr *address, size_t size, CUmemoryPool pool,
                              CUstream stream) {
     return pool != NULL ? mem_alloc_async(address, size, stream) : CUDA_ERROR_INVALID_VALUE;
+}
+
+/* One's own is as much a name as the device's: what it holds when it ends stays. */
+CUresult pool_create(CUmemoryPool *pool, const CUmemPoolProps *properties) {
+    static uintptr_t last = FAKE_CUDA_DEVICES;
+    if (device_valid(properties->location.id) < 0) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    *pool = (CUmemoryPool)++last;
+    return CUDA_SUCCESS;
+}
+
+CUresult pool_destroy(CUmemoryPool pool) {
+    return pool != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 /* Waits for nothing; what it is given may come from cuMemAlloc too. */
@@ -194,7 +208,7 @@ CUresult array_destroy(CUarray array) {
     if (block == NULL) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
-    call_wait_until(context_busy_until_ns(block->context));
+    call_wait_for(block->context);
     block_destroy(block);
     return CUDA_SUCCESS;
 }
@@ -237,7 +251,7 @@ CUresult mem_free_host(void *address) {
     if (block == NULL) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    call_wait_until(context_busy_until_ns(block->context));
+    call_wait_for(block->context);
     block_destroy(block);
     return CUDA_SUCCESS;
 }

@@ -351,6 +351,23 @@ Test(waiting, a_free_waits_for_the_owner_and_not_for_the_current_context) {
     EXPECT_WAIT(cuMemFree_v2(address));
 }
 
+static void *synchronize(void *unused) {
+    OK(cuCtxSetCurrent(primary));
+    OK(cuCtxSynchronize());
+    return unused;
+}
+
+Test(waiting, ends_when_a_test_says_that_the_work_is_done) {
+    pthread_t thread;
+    work_long(NULL);
+    cr_assert(eq(int, pthread_create(&thread, NULL, synchronize, NULL), 0));
+    while (fake->calls("cuCtxSynchronize") == 0) {
+        (void)usleep(1000);
+    }
+    fake->finish(primary);
+    cr_expect(eq(int, pthread_join(thread, NULL), 0));
+}
+
 Test(waiting, memory_of_a_stream_is_freed_without_waiting) {
     CUdeviceptr address = 0;
     OK(cuMemAllocAsync(&address, 2 * MIB, NULL));
