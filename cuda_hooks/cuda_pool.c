@@ -2,13 +2,11 @@
 
 #include "cuda_hooks/capture.h"
 #include "cuda_hooks/context.h"
-#include "cuda_hooks/driver.h"
 #include "cuda_hooks/visits.h"
 #include "pool/ahead.h"
 #include "pool/clock.h"
 #include "pool/reclaim.h"
 
-static struct address_map map;
 static struct meta_records records = {.record_bytes = sizeof(struct block)};
 static const struct options *options;
 static const struct cuda_owner *owner;
@@ -26,175 +24,35 @@ const struct cuda_owner *cuda_pool_owner(void) {
     return owner;
 }
 
-/* ---- sizes ---- */
-
-/* The driver's own pages: what is asked of it in other units is lost. Below, four classes to a page. */
-static const size_t DEVICE_PAGE = 2 * MIB;
-static const size_t SMALL_STEP = 256 * KIB;
-
-/* From here on an eighth of the size would be too much to lose. */
-static const size_t TO_MEASURE_FROM = 256 * MIB;
-
-size_t cuda_pool_rounded(bool is_pinned, size_t bytes) {
-    size_t class_bytes = size_class_bytes(size_class_of(bytes));
-    if (bytes >= TO_MEASURE_FROM) {
-        return round_up(bytes, DEVICE_PAGE);
-    }
-    if (is_pinned || class_bytes < 1 * MIB) {
-        return class_bytes;
-    }
-    return round_up(class_bytes, class_bytes <= DEVICE_PAGE ? SMALL_STEP : DEVICE_PAGE);
-}
-
-/* ---- the driver's memory ---- */
-
 /* The backend is the first in it. */
-static struct cuda_pool *pool_with(struct backend *backend) {
-    void *first = backend;
-    return first;
-}
-
 static struct cuda_pool *pool_of(const struct block *b) {
-    return pool_with(b->home->backend);
-}
-
-static size_t rounded(const struct backend *self, size_t bytes) {
-    const void *first = self;
-    return cuda_pool_rounded(cuda_pool_is_pinned(first), bytes);
-}
-
-/* On the node next to the device, as far as that is in our hands. */
-static CUresult pin(struct cuda_pool *p, size_t bytes, void **address) {
-    int was = 0;
-    bool is_near = owner->before_pinning(&p->nearby, &was);
-    CUresult result = driver()->cuMemHostAlloc(address, bytes, p->which - CUDA_PINNED_POOL);
-    if (is_near) {
-        owner->after_pinning(was);
-    }
-    return result;
-}
-
-static CUresult allocate(struct cuda_pool *p, size_t bytes, void **address) {
-    if (cuda_pool_is_pinned(p)) {
-        return pin(p, bytes, address);
-    }
-    CUdeviceptr device_address = 0;
-    CUresult result = driver()->cuMemAlloc_v2(&device_address, bytes);
-    *address = cuda_pointer(device_address);
-    return result;
-}
-
-static CUresult deallocate(const struct cuda_pool *p, void *address) {
-    return cuda_pool_is_pinned(p) ? driver()->cuMemFreeHost(address)
-                                  : driver()->cuMemFree_v2((CUdeviceptr)address);
-}
-
-static void place(struct block *b, void *address, size_t bytes) {
-    b->address = address;
-    b->committed = address != NULL;
-    b->has_gap = bytes % GRANULE != 0;
-    block_set_held(b, block_extent(b, bytes));
-}
-
-/* What was there has been freed without our knowing: the driver would not hand it out otherwise. */
-static bool enter_map(struct block *b) {
-    struct block *stale = NULL;
-    bool entered = address_map_put(&map, b, &stale);
-    if (stale != NULL) {
-        (void)pool_forget(stale->home, stale);
-    }
-    return entered;
-}
-
-/* Rounded up, or, where that is refused, exactly: then it is too little for the next request of its class, and
- * goes back to the driver when it is freed. What is refused for another reason than want of memory the
- * driver may tell the program itself. */
-static enum fill_result fill(struct backend *self, struct block *b, size_t bytes) {
-    struct cuda_pool *p = pool_with(self);
-    size_t size = rounded(self, bytes);
-    void *address = NULL;
-    CUresult result = allocate(p, size, &address);
-    if (result == CUDA_ERROR_OUT_OF_MEMORY && size != bytes) {
-        result = allocate(p, bytes, &address);
-        b->is_altered = result == CUDA_SUCCESS;
-    }
-    if (result != CUDA_SUCCESS) {
-        return result == CUDA_ERROR_OUT_OF_MEMORY ? FILL_REFUSED : FILL_NO_ADDRESS;
-    }
-    place(b, address, size);
-    if (!enter_map(b)) {
-        place(b, NULL, 0);
-        (void)deallocate(p, address);
-        return FILL_NO_ADDRESS;
-    }
-    return FILL_OK;
-}
-
-/* Out of the map first: as soon as it is free, the driver may hand the address out to another thread. */
-static bool drain(struct backend *self, struct block *b) {
-    struct cuda_pool *p = pool_with(self);
-    bool pushed = false;
-    if (b->address == NULL) {
-        return true;
-    }
-    if (!visits_allowed() || !context_enter(p->context, &pushed)) {
-        return false;
-    }
-    (void)address_map_remove(&map, b, b->address);
-    bool freed = deallocate(p, b->address) == CUDA_SUCCESS;
-    context_leave(pushed);
-    if (freed) {
-        place(b, NULL, 0);
-        b->is_altered = false;
-    }
-    if (!freed && !enter_map(b)) {
-        place(b, NULL, 0); /* and the memory is lost */
-        return true;
-    }
-    return freed;
+    void *first = b->home->backend;
+    return first;
 }
 
 /* ---- opening ---- */
 
-static struct backend backend_for(const struct context *c, unsigned which) {
-    bool pinned = which != CUDA_DEVICE_POOL;
-    return (struct backend){.kind = pinned ? "pinned" : "device",
-                            .id = (unsigned)c->device.ordinal,
-                            .variant = pinned ? which - CUDA_PINNED_POOL : 0,
-                            .cannot_move = true,
-                            .is_whole = true,
-                            .uuid = c->device.uuid,
-                            .pci_address = c->device.pci_address,
-                            .device_bytes = pinned ? 0 : c->device.bytes,
-                            .rounded = rounded,
-                            .fill = fill,
-                            .drain = drain};
-}
-
 static void open(struct cuda_pool *p, struct context *c, unsigned which) REQUIRES(p->lock) {
-    p->backend = backend_for(c, which);
-    p->which = which;
-    p->nearby.node = c->device.node;
-    p->backend.nearby = which != CUDA_DEVICE_POOL ? &p->nearby : NULL;
-    pool_init(&p->pool, &p->backend, &records);
-    p->context = c;
+    cuda_backend_init(&p->backend, c, which, owner);
+    pool_init(&p->pool, &p->backend.backend, &records);
+    p->backend.context = c;
     cuda_pool_tell_free(p);
 }
 
 void cuda_pool_tell_free(struct cuda_pool *p) {
-    struct context *c = p->context;
+    struct context *c = p->backend.context;
     pool_tell_free(&p->pool, atomic_load_explicit(&c->free_bytes, memory_order_relaxed));
 }
 
 /* Asks the driver how much of the device is free. */
-static void ask_for_free(struct cuda_pool *p) REQUIRES_SHARED(p->context->gate) {
-    context_note_free(p->context);
+static void ask_for_free(struct cuda_pool *p) REQUIRES_SHARED(p->backend.context->gate) {
+    context_note_free(p->backend.context);
     cuda_pool_tell_free(p);
 }
 
 void cuda_pool_open(struct cuda_pool *p, struct context *c, unsigned which) {
     lock_acquire(&p->lock);
-    bool is_new = p->context == NULL;
+    bool is_new = p->backend.context == NULL;
     if (UNLIKELY(is_new)) {
         open(p, c, which);
     }
@@ -210,7 +68,7 @@ void cuda_pool_open(struct cuda_pool *p, struct context *c, unsigned which) {
 static size_t cache_max(const struct cuda_pool *p) {
     return share_bytes(cuda_pool_is_pinned(p) ? options->pinned_cache_max
                                               : options->device_cache_max,
-                       p->context->device.bytes);
+                       p->backend.context->device.bytes);
 }
 
 static void note_demand(struct cuda_pool *p, size_t bytes, uint64_t now_ms) {
@@ -228,7 +86,7 @@ static size_t idle_max(struct cuda_pool *p, uint64_t now_ms) {
     return size_min(bytes, cache_max(p));
 }
 
-static void keep(struct cuda_pool *p, uint64_t now_ms) REQUIRES_SHARED(p->context->gate) {
+static void keep(struct cuda_pool *p, uint64_t now_ms) REQUIRES_SHARED(p->backend.context->gate) {
     size_t most = idle_max(p, now_ms);
     if (UNLIKELY(pool_idle_bytes(&p->pool) > most) && visits_allowed()) {
         lock_acquire(&p->draining);
@@ -262,7 +120,7 @@ bool cuda_pool_any_is_expected(void) {
 
 bool cuda_pool_is_expected(const struct context *c, unsigned which) {
     struct profile *profile = expected_profile();
-    struct backend backend = backend_for(c, which);
+    struct backend backend = cuda_backend_for(c, which);
     return profile != NULL && ahead_is_told(&backend, profile);
 }
 
@@ -282,19 +140,21 @@ static size_t next_ahead(struct cuda_pool *p) {
     return ahead_next(&p->pool, size_minus(most, cuda_pool_idle_bytes(p)));
 }
 
-static bool has_plenty(struct cuda_pool *p, size_t bytes) REQUIRES_SHARED(p->context->gate) {
+static bool has_plenty(struct cuda_pool *p, size_t bytes)
+    REQUIRES_SHARED(p->backend.context->gate) {
     ask_for_free(p);
-    size_t free_bytes = atomic_load_explicit(&p->context->free_bytes, memory_order_relaxed);
+    size_t free_bytes = atomic_load_explicit(&p->backend.context->free_bytes, memory_order_relaxed);
     return cuda_pool_is_pinned(p) ||
-           retention_is_plenty(bytes, free_bytes, p->context->device.bytes);
+           retention_is_plenty(bytes, free_bytes, p->backend.context->device.bytes);
 }
 
 /* It counts as demand: as nobody asks for it, it goes back with the demand, and is not more than there may be until
  * then. */
-static bool make_ahead(struct cuda_pool *p, uint64_t now_ms) REQUIRES_SHARED(p->context->gate) {
+static bool make_ahead(struct cuda_pool *p, uint64_t now_ms)
+    REQUIRES_SHARED(p->backend.context->gate) {
     size_t bytes = visits_allowed() && cuda_pool_bypass(p) == NULL ? next_ahead(p) : 0;
     bool pushed = false;
-    if (bytes == 0 || !context_enter(p->context, &pushed)) {
+    if (bytes == 0 || !context_enter(p->backend.context, &pushed)) {
         return false;
     }
     bool made = has_plenty(p, bytes) && pool_prefault(&p->pool, bytes, now_ms);
@@ -306,12 +166,12 @@ static bool make_ahead(struct cuda_pool *p, uint64_t now_ms) REQUIRES_SHARED(p->
 }
 
 bool cuda_pool_make_ahead(struct cuda_pool *p, uint64_t now_ms) {
-    gate_enter(&p->context->gate);
+    gate_enter(&p->backend.context->gate);
     bool made = make_ahead(p, now_ms);
     if (!made) {
         p->pool.expected.pool = NULL;
     }
-    gate_leave(&p->context->gate);
+    gate_leave(&p->backend.context->gate);
     return made;
 }
 
@@ -357,11 +217,12 @@ static CUresult synchronize_others(const struct context *own) {
 
 /* Waits for the work that may use memory of the pool. Its own context comes last, and the caller stays inside: it
  * does not end before the memory that was waited for is where it belongs. */
-static CUresult wait_inside(struct cuda_pool *p) ACQUIRE_SHARED(p->context->gate) {
+static CUresult wait_inside(struct cuda_pool *p) ACQUIRE_SHARED(p->backend.context->gate) {
     uint64_t start_us = clock_us();
-    CUresult result = cuda_pool_is_pinned(p) ? synchronize_others(p->context) : CUDA_SUCCESS;
-    gate_enter(&p->context->gate);
-    result = result == CUDA_SUCCESS ? synchronize(p->context) : result;
+    CUresult result =
+        cuda_pool_is_pinned(p) ? synchronize_others(p->backend.context) : CUDA_SUCCESS;
+    gate_enter(&p->backend.context->gate);
+    result = result == CUDA_SUCCESS ? synchronize(p->backend.context) : result;
     pool_add(&p->pool, &p->pool.own.stats.waits, 1);
     pool_add(&p->pool, &p->pool.own.stats.wait_us, clock_us() - start_us);
     return result;
@@ -383,7 +244,7 @@ void cuda_pool_mature(struct cuda_pool *p, uint64_t now_ms) {
         next = b->older;
         pool_put(&p->pool, b, now_ms);
     }
-    gate_leave(&p->context->gate);
+    gate_leave(&p->backend.context->gate);
 }
 
 /* ---- acquire ---- */
@@ -392,17 +253,17 @@ void cuda_pool_mature(struct cuda_pool *p, uint64_t now_ms) {
 struct block *cuda_pool_fill(struct cuda_pool *p, size_t bytes, enum fill_result *result) {
     struct block *b = NULL;
     *result = FILL_NO_ADDRESS;
-    gate_enter(&p->context->gate);
-    if (context_is_current(p->context)) {
+    gate_enter(&p->backend.context->gate);
+    if (context_is_current(p->backend.context)) {
         b = pool_fill(&p->pool, bytes, PAGES_ANY, result);
     }
-    gate_leave(&p->context->gate);
+    gate_leave(&p->backend.context->gate);
     return b;
 }
 
 const _Atomic size_t *cuda_pool_bypass(struct cuda_pool *p) {
     const struct stats *s = &p->pool.own.stats;
-    const struct context *c = p->context;
+    const struct context *c = p->backend.context;
     bool may_be_used_elsewhere = atomic_load_explicit(&c->is_shared, memory_order_relaxed) ||
                                  (cuda_pool_is_pinned(p) && !context_are_all_known());
     if (may_be_used_elsewhere) {
@@ -422,12 +283,12 @@ struct block *cuda_pool_note_bypass(struct cuda_pool *p, const _Atomic size_t *w
 }
 
 struct block *cuda_pool_acquire(struct cuda_pool *p, size_t bytes, uint64_t now_ms) {
-    note_demand(p, rounded(&p->backend, bytes), now_ms);
+    note_demand(p, cuda_backend_rounded(cuda_pool_is_pinned(p), bytes), now_ms);
     return pool_acquire(&p->pool, bytes, PAGES_ANY);
 }
 
 struct block *cuda_pool_find(const void *address) {
-    return address_map_find(&map, address);
+    return address_map_find(&cuda_backend_blocks, address);
 }
 
 /* What frees the one kind is refused the other by the driver. */
@@ -437,24 +298,25 @@ struct block *cuda_pool_find_kind(const void *address, bool is_pinned) {
 }
 
 bool cuda_pool_has_blocks(void) {
-    return !address_map_is_empty(&map);
+    return !address_map_is_empty(&cuda_backend_blocks);
 }
 
 /* ---- release ---- */
 
 /* It is none of ours any more. Somebody else may find so at the same time: who takes it out of the map forgets it. */
 static void drop(struct block *b, const void *address) {
-    if (address_map_remove(&map, b, address)) {
+    if (address_map_remove(&cuda_backend_blocks, b, address)) {
         (void)pool_forget(b->home, b);
     }
 }
 
 /* To the driver, which answers for it. b is held. */
-static CUresult surrender(struct cuda_pool *p, struct block *b) REQUIRES_SHARED(p->context->gate) {
+static CUresult surrender(struct cuda_pool *p, struct block *b)
+    REQUIRES_SHARED(p->backend.context->gate) {
     void *address = b->address;
     drop(b, address);
     pool_add(&p->pool, &p->pool.own.stats.surrendered, 1);
-    return deallocate(p, address);
+    return cuda_backend_deallocate(&p->backend, address);
 }
 
 /* What becomes of a block that the program frees. */
@@ -473,7 +335,7 @@ static enum fate fate_of(struct cuda_pool *p, const struct block *b) {
 }
 
 static CUresult take_back(struct cuda_pool *p, struct block *b, enum fate fate)
-    REQUIRES_SHARED(p->context->gate) {
+    REQUIRES_SHARED(p->backend.context->gate) {
     uint64_t now_ms = clock_coarse_ms();
     switch (fate) {
     case TO_DRIVER: return surrender(p, b);
@@ -488,7 +350,7 @@ static CUresult take_back(struct cuda_pool *p, struct block *b, enum fate fate)
 
 /* While somebody waited at the gate the context may have ended, and the block may serve another one by now. */
 static bool hold(struct cuda_pool *p, struct block *b, const void *address)
-    REQUIRES_SHARED(p->context->gate) {
+    REQUIRES_SHARED(p->backend.context->gate) {
     return cuda_pool_find(address) == b && pool_hold(&p->pool, b);
 }
 
@@ -503,11 +365,11 @@ CUresult cuda_pool_release(struct block *b, const void *address) {
     if (fate == TO_POOL) {
         waited = wait_inside(p);
     } else {
-        gate_enter(&p->context->gate);
+        gate_enter(&p->backend.context->gate);
     }
     fate = waited == CUDA_SUCCESS ? fate : TO_DRIVER;
     CUresult result = hold(p, b, address) ? take_back(p, b, fate) : CUDA_ERROR_INVALID_VALUE;
-    gate_leave(&p->context->gate);
+    gate_leave(&p->backend.context->gate);
     if (result == CUDA_SUCCESS && fate != TO_DRIVER) {
         owner->after_free(clock_coarse_ms());
     }
@@ -520,12 +382,12 @@ bool cuda_pool_disown(const void *address) {
         return true;
     }
     struct cuda_pool *p = pool_of(b);
-    gate_enter(&p->context->gate);
+    gate_enter(&p->backend.context->gate);
     bool live = hold(p, b, address);
     if (live) {
         drop(b, address);
     }
-    gate_leave(&p->context->gate);
+    gate_leave(&p->backend.context->gate);
     return live;
 }
 
@@ -538,16 +400,16 @@ void cuda_pool_drop(const void *address) {
 
 /* ---- giving back ---- */
 
-static void enter_to_drain(struct cuda_pool *p) ACQUIRE_SHARED(p->context->gate)
+static void enter_to_drain(struct cuda_pool *p) ACQUIRE_SHARED(p->backend.context->gate)
     ACQUIRE(p->draining) {
-    gate_enter(&p->context->gate);
+    gate_enter(&p->backend.context->gate);
     lock_acquire(&p->draining);
 }
 
 static void leave_drained(struct cuda_pool *p) RELEASE(p->draining)
-    RELEASE_SHARED(p->context->gate) {
+    RELEASE_SHARED(p->backend.context->gate) {
     lock_release(&p->draining);
-    gate_leave(&p->context->gate);
+    gate_leave(&p->backend.context->gate);
 }
 
 /* While a stream is captured there is nothing to be done. */
@@ -602,7 +464,8 @@ void cuda_pool_forget(struct cuda_pool *p) {
     struct block *b = NULL;
     (void)quarantine_take(&p->quarantine, QUARANTINE_ALL);
     p->pool.expected.pool = NULL;
-    while (has_blocks(p) && (b = address_map_take_next(&map, &p->pool, &cursor)) != NULL) {
+    while (has_blocks(p) &&
+           (b = address_map_take_next(&cuda_backend_blocks, &p->pool, &cursor)) != NULL) {
         (void)pool_forget(b->home, b);
     }
 }
@@ -617,6 +480,6 @@ void cuda_pool_reset(struct cuda_pool *p) UNCHECKED_LOCKING {
 
 void cuda_pool_reset_records(void) {
     visits_reset_in_child();
-    address_map_reset(&map);
+    address_map_reset(&cuda_backend_blocks);
     records = (struct meta_records){.record_bytes = sizeof(struct block)};
 }

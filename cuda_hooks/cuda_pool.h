@@ -18,45 +18,19 @@
 #ifndef CUDA_HOOKS_CUDA_POOL_H
 #define CUDA_HOOKS_CUDA_POOL_H
 
-#include "cuda_hooks/address_map.h"
-#include "cuda_hooks/context.h"
-#include "cuda_hooks/cuda_abi.h"
-#include "cuda_hooks/owner.h"
+#include "cuda_hooks/cuda_backend.h"
 #include "cuda_hooks/quarantine.h"
-#include "pool/nearby.h"
 #include "pool/options.h"
 #include "pool/pool.h"
 #include "pool/profile.h"
 #include "pool/retention.h"
 
-#include <string.h>
-
-/* An address of a device as a pointer, which nobody may follow. */
-static inline void *cuda_pointer(CUdeviceptr address) {
-    void *p = NULL;
-    static_assert(sizeof p == sizeof address, "they are the same");
-    memcpy(&p, &address, sizeof p);
-    return p;
-}
-
-/* Pinned memory comes in kinds that must not be mixed: portable, mapped, write-combined. */
-enum {
-    CUDA_PINNED_FLAGS =
-        CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED,
-    CUDA_DEVICE_POOL = 0,
-    CUDA_PINNED_POOL, /* the first of them, of no flags */
-    CUDA_POOLS = CUDA_PINNED_POOL + CUDA_PINNED_FLAGS + 1
-};
-
 struct cuda_pool {
-    struct backend backend;            /* first */
-    _Atomic(struct context *) context; /* NULL: never used; set last */
-    unsigned which;                    /* of the context's; of pinned memory it tells the flags */
+    struct cuda_backend backend; /* first */
     struct lock lock;
     struct demand demand; /* under the lock */
     struct lock
         draining; /* held by who gives memory back: who is short of it waits for what is on its way */
-    struct nearby nearby; /* of pinned memory */
     struct quarantine quarantine;
     struct pool pool;
 };
@@ -74,14 +48,11 @@ void cuda_pool_expect(struct profile *profile, size_t host_bytes);
 bool cuda_pool_any_is_expected(void);
 bool cuda_pool_is_expected(const struct context *c, unsigned which);
 
-/* What to ask the driver for, for a request of so many bytes. Pure. */
-size_t cuda_pool_rounded(bool is_pinned, size_t bytes);
-
 /* Makes p, zero before, that pool of the context; once. */
 void cuda_pool_open(struct cuda_pool *p, struct context *c, unsigned which);
 
 static inline bool cuda_pool_is_pinned(const struct cuda_pool *p) {
-    return p->which != CUDA_DEVICE_POOL;
+    return cuda_backend_is_pinned(&p->backend);
 }
 
 /* Why nothing is kept, and the driver serves all requests: others use it, the context has failed, or the process

@@ -33,7 +33,7 @@ struct cuda_pool *cuda_pools_of(struct context *c, unsigned which) {
         return NULL;
     }
     struct cuda_pool *p = &own[which];
-    if (UNLIKELY(p->context == NULL)) {
+    if (UNLIKELY(p->backend.context == NULL)) {
         cuda_pool_open(p, c, which);
     }
     return p;
@@ -44,7 +44,7 @@ static struct cuda_pool *next_of(const struct context *c, unsigned *which) {
     struct cuda_pool *own = pools_at(context_place(c));
     while (own != NULL && *which < CUDA_POOLS) {
         struct cuda_pool *p = &own[(*which)++];
-        if (p->context != NULL) {
+        if (p->backend.context != NULL) {
             return p;
         }
     }
@@ -72,7 +72,7 @@ static struct cuda_pool *next_ever(size_t *cursor) {
     while (*cursor < context_places() * CUDA_POOLS) {
         size_t i = (*cursor)++;
         struct cuda_pool *own = pools_at(i / CUDA_POOLS);
-        if (own != NULL && own[i % CUDA_POOLS].context != NULL) {
+        if (own != NULL && own[i % CUDA_POOLS].backend.context != NULL) {
             return &own[i % CUDA_POOLS];
         }
     }
@@ -89,7 +89,7 @@ static bool is_in(const struct cuda_pool *p, int where) {
     switch (where) {
     case CUDA_ANYWHERE: return true;
     case CUDA_HOST: return cuda_pool_is_pinned(p);
-    default: return !cuda_pool_is_pinned(p) && p->context->device.ordinal == where;
+    default: return !cuda_pool_is_pinned(p) && p->backend.context->device.ordinal == where;
     }
 }
 
@@ -155,13 +155,13 @@ static struct block *acquire_matured(struct cuda_pool *p, size_t bytes, uint64_t
 
 /* After all that this process could give back on the device has been, the driver answers itself. */
 static struct block *fill_or_make_room(struct cuda_pool *p, size_t bytes, uint64_t now_ms) {
-    int where = cuda_pool_is_pinned(p) ? CUDA_HOST : p->context->device.ordinal;
+    int where = cuda_pool_is_pinned(p) ? CUDA_HOST : p->backend.context->device.ordinal;
     enum fill_result result = FILL_OK;
     struct block *b = cuda_pool_fill(p, bytes, &result);
     if (b == NULL && result == FILL_REFUSED) {
         b = acquire_matured(p, bytes, now_ms);
     }
-    size_t wanted = p->backend.rounded(&p->backend, bytes);
+    size_t wanted = cuda_backend_rounded(cuda_pool_is_pinned(p), bytes);
     for (int i = 0; b == NULL && result == FILL_REFUSED && i < 2; i++) {
         if (cuda_pools_make_room(where, i == 0 ? wanted : UNLIMITED)) {
             pool_add(&p->pool, &p->pool.own.stats.oom_retries, 1);

@@ -71,6 +71,15 @@ static size_t threshold_when_open(void) {
     return life_options.enabled ? life_options.threshold : SIZE_MAX;
 }
 
+/* malloc is no cancellation point, as to read a file is. pthreads(7). */
+static size_t resident(void) {
+    int state = 0;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    size_t bytes = process_resident();
+    (void)pthread_setcancelstate(state, NULL);
+    return bytes;
+}
+
 static bool open_pools(void) {
     size_t memory = system_memory_limit();
     size_t share = system_address_share(system_address_limit());
@@ -92,7 +101,7 @@ static bool open_pools(void) {
                                  .recycle = life_options.recycle,
                                  .is_strict = system_is_strict(),
                                  .give_way = small_purge,
-                                 .resident = process_resident};
+                                 .resident = resident};
     return sysconf(_SC_PAGESIZE) == PAGE && host_start(&life_host, &config);
 }
 

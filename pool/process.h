@@ -1,7 +1,7 @@
 /*
  * process.h - how much memory this process has, as the kernel says it.
  *
- * Thread-safe, async-signal-safe; errno is preserved, and no descriptor stays open.
+ * Thread-safe, async-signal-safe, cancellation points; errno is preserved, and no descriptor stays open.
  */
 #ifndef POOL_PROCESS_H
 #define POOL_PROCESS_H
