@@ -74,8 +74,11 @@ static struct block *take_idle_tail(struct pool *p, const struct block *to, size
 
 static struct block *collect_tail(struct pool *p, const struct block *to, size_t bytes)
     REQUIRES(p->lock) {
-    struct block *b = bytes != 0 ? take_lent_tail(p, to, bytes) : NULL;
-    b = b != NULL || bytes == 0 ? b : take_idle_tail(p, to, bytes);
+    if (bytes == 0) {
+        return NULL;
+    }
+    struct block *lent = take_lent_tail(p, to, bytes);
+    struct block *b = lent != NULL ? lent : take_idle_tail(p, to, bytes);
     if (b != NULL) {
         b->older = NULL;
     }
@@ -99,13 +102,13 @@ static void drop(struct pool *p, const struct move *m, struct tally *t) {
 static bool lend(struct pool *p, struct move *m, struct tally *t, enum move_result *result) {
     m->moved = 0;
     *result = p->backend->move(p->backend, m);
-    t->moved_bytes += m->moved;
     t->moves += m->moved != 0;
     if (*result != MOVE_OK && (*result != MOVE_CANNOT || m->moved > 0)) {
         drop(p, m, t);
     }
     return *result == MOVE_OK;
 }
+
 /* Pages that cannot be moved are no reason why others could not. */
 static bool may_go_on(enum move_result result) {
     return result == MOVE_OK || result == MOVE_REFUSED;
@@ -147,6 +150,7 @@ static enum move_result borrow_granules(struct pool *p, struct move *m, size_t e
             m->from->granules = (uint32_t)(m->from_at / GRANULE);
         }
         m->to->granules += (uint32_t)(m->moved / GRANULE);
+        t->moved_bytes += m->moved;
         m->to_at += result != MOVE_LOST ? m->moved : 0;
         m->from = m->from->older;
     }
@@ -165,6 +169,7 @@ static enum move_result borrow_tail(struct pool *p, struct move *m, size_t bytes
     if (lend(p, m, t, &result)) {
         m->from->tail_bytes = (uint32_t)kept;
         m->to->tail_bytes = (uint32_t)(held - kept);
+        t->moved_bytes += held - kept;
     }
     return result;
 }

@@ -434,6 +434,7 @@ Test(host, holds_what_was_needed_where_it_is_not_known_what_else_there_is) {
     need_once(256 * MIB);
     pass(10);
     cr_expect(eq(sz, held_after_many_sizes(), 256 * MIB));
+    cr_expect(zero(host.needed.others));
 }
 
 Test(host, a_request_for_more_than_there_is_gives_nothing_back) {

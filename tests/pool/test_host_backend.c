@@ -732,6 +732,10 @@ Test(host_move, of_a_tail_takes_its_pages_along_and_costs_one_mapping_for_ever) 
     drain(&other);
     must_fill(&other);
     cr_expect(eq(u16, other.mappings, 2), "it is of one piece again");
+    struct move again = {
+        .from = &tailed, .from_at = 8 * MIB, .to = &other, .to_at = 4 * MIB, .bytes = 1 * MIB};
+    cr_assert(eq(int, move(&again), MOVE_OK));
+    cr_expect(eq(u16, other.mappings, 3));
 }
 
 Test(host_move, of_a_tail_leaves_granules_of_one_piece) {
