@@ -424,7 +424,7 @@ Test(host, holds_less_when_the_process_has_more_besides) {
     host.resident = resident_bytes_told;
     resident = 500 * MIB;
     need_once(256 * MIB);
-    pass(10);
+    pass(60);
     resident += host_held_bytes(&host) + 100 * MIB;
     cr_expect(eq(sz, held_after_many_sizes(), 158 * MIB), "100 MiB less, and a little more");
 }
@@ -432,7 +432,7 @@ Test(host, holds_less_when_the_process_has_more_besides) {
 Test(host, holds_what_was_needed_where_it_is_not_known_what_else_there_is) {
     host.resident = resident_bytes_told;
     need_once(256 * MIB);
-    pass(10);
+    pass(60);
     cr_expect(eq(sz, held_after_many_sizes(), 256 * MIB));
     cr_expect(zero(host.needed.others));
 }
