@@ -16,6 +16,7 @@ awk 'BEGIN {
     }
 }'
 tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf tree.tar tree
+touch -t 200001010000 tree.tar # gzip writes that down
 cksum tree.tar
 
 roundtrip() {
