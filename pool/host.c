@@ -165,10 +165,12 @@ void host_expect_peak(struct host *h, size_t bytes, uint64_t now_ms) {
 /* Memory has grown, though some is idle that could not be lent: it goes back for what is new. Where
  * nothing is ever lent, a plain cache is what is left, and the faster for keeping it. */
 static void keep_growing(struct host *h, const struct pool *p, size_t held) {
-    size_t needed = needed_now(h, held);
     size_t live = all_live_bytes(h);
-    keep(h, backend_can_move(p->backend) ? retention_idle_max_growing(&h->retention, live, needed)
-                                         : retention_idle_max(&h->retention, live));
+    if (backend_can_move(p->backend)) {
+        keep(h, retention_idle_max_growing(&h->retention, live, needed_now(h, held)));
+    } else {
+        keep(h, retention_idle_max(&h->retention, live));
+    }
 }
 
 /* Everything that nobody uses, ours and others'. False: there was nothing. */
