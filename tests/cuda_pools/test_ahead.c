@@ -25,14 +25,9 @@ static void stop(void) {
 
 TestSuite(ahead, .init = start, .fini = stop);
 
-static void put(const char *text) {
-    FILE *f = fopen(file, "w");
-    cr_assert(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0);
-}
-
 /* Of the subject, with one pool: its place, the bytes live in it at once, and lines. */
 static void put_pool(const char *place, size_t peak, const char *lines) {
-    put(format("bigmalloc-profile 2 subject\n%s %zu\n%send\n", place, peak, lines));
+    write_file(file, format("bigmalloc-profile 2 subject\n%s %zu\n%send\n", place, peak, lines));
 }
 
 struct setting {
@@ -114,9 +109,9 @@ Test(ahead, a_pool_that_is_switched_off_gets_nothing) {
 }
 
 Test(ahead, a_second_context_has_a_part_of_its_own) {
-    put("bigmalloc-profile 2 subject\ndevice " GPU("0") " 8388608\n8388608 1\n"
-                                                        "device " GPU(
-                                                            "0") " 16777216\n16777216 1\nend\n");
+    write_file(file, "bigmalloc-profile 2 subject\ndevice " GPU(
+                         "0") " 8388608\n8388608 1\n"
+                              "device " GPU("0") " 16777216\n16777216 1\nend\n");
     (void)run("a_second_context_gets_its_own_part", none);
 }
 
@@ -166,9 +161,9 @@ Test(ahead, a_capture_of_another_thread_survives_it) {
 }
 
 Test(ahead, nothing_comes_during_a_capture) {
-    put("bigmalloc-profile 2 subject\ndevice " GPU("0") " 8388608\n8388608 1\n"
-                                                        "device " GPU(
-                                                            "0") " 16777216\n16777216 1\nend\n");
+    write_file(file, "bigmalloc-profile 2 subject\ndevice " GPU(
+                         "0") " 8388608\n8388608 1\n"
+                              "device " GPU("0") " 16777216\n16777216 1\nend\n");
     (void)run("nothing_is_made_during_a_capture", none);
 }
 
@@ -192,9 +187,9 @@ Test(ahead, contexts_come_and_go_while_it_is_made) {
     for (int i = 0; i < 60; i++) {
         text = format("%sdevice %s 67108864\n1048576 64\n", text, GPU("0"));
     }
-    put(format("%send\n", text));
+    write_file(file, format("%send\n", text));
     (void)run("contexts_come_and_go_beside_two_threads", none);
-    put(format("%send\n", text));
+    write_file(file, format("%send\n", text));
     (void)run("contexts_of_four_threads_come_and_go", none);
 }
 

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tests/pool/inject.h"
+
 char files_root[64];
 
 void files_make(void) {
@@ -58,4 +60,15 @@ size_t files_open(void) {
     }
     (void)closedir(folder);
     return count;
+}
+
+void files_start(void) {
+    files_make();
+    inject_nothing();
+    inject.root = files_root;
+}
+
+void files_stop(void) {
+    inject_nothing();
+    files_remove();
 }

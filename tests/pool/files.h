@@ -13,6 +13,10 @@ extern char files_root[64];
 void files_make(void);
 void files_remove(void);
 
+/* The same, where they are what the library reads, and no call is refused. */
+void files_start(void);
+void files_stop(void);
+
 /* Writes the file at root + name, and makes the folders above it. */
 void files_put(const char *name, const char *text);
 void files_put_bytes(const char *name, const void *bytes, size_t count);

@@ -5,6 +5,7 @@
 #include "pool/ahead.h"
 #include "tests/pool/fake_backend.h"
 #include "tests/pool/fake_nodes.h"
+#include "tests/pool/host_blocks.h"
 #include "tests/pool/inject.h"
 #include "tests/pool/memory.h"
 
@@ -50,14 +51,11 @@ TestSuite(ahead, .init = start, .fini = stop);
 TestSuite(ahead_nodes, .fini = stop);
 
 static struct block *acquire(size_t bytes) {
-    enum fill_result result = FILL_OK;
-    struct block *b = host_acquire(&host, bytes, PAGES_ANY, &result);
-    cr_assert(not(eq(ptr, b, NULL)));
-    return b;
+    return must_acquire(&host, bytes);
 }
 
 static void release(struct block *b, uint64_t now_ms) {
-    cr_assert(host_release(&host, b, now_ms));
+    must_release(&host, b, now_ms);
 }
 
 static struct stats *stats(void) {

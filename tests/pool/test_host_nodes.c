@@ -9,6 +9,7 @@
 
 #include "pool/host.h"
 #include "tests/pool/fake_nodes.h"
+#include "tests/pool/host_blocks.h"
 #include "tests/pool/inject.h"
 #include "tests/pool/memory.h"
 
@@ -51,15 +52,12 @@ static void stop(void) {
 TestSuite(host_nodes, .init = start, .fini = stop);
 
 static struct block *acquire_on(unsigned node, size_t bytes) {
-    enum fill_result result = FILL_OK;
     inject.node = node;
-    struct block *b = host_acquire(&host, bytes, PAGES_ANY, &result);
-    cr_assert(not(eq(ptr, b, NULL)));
-    return b;
+    return must_acquire(&host, bytes);
 }
 
 static void release(struct block *b, uint64_t now_ms) {
-    cr_assert(host_release(&host, b, now_ms));
+    must_release(&host, b, now_ms);
 }
 
 static size_t remote_hits(unsigned node) {

@@ -11,7 +11,6 @@
 #include "pool/identity.h"
 #include "pool/text_file.h"
 #include "tests/pool/files.h"
-#include "tests/pool/inject.h"
 
 Test(identity, is_that_of_this_process_on_this_machine) {
     struct identity who;
@@ -60,18 +59,7 @@ Test(identity, tells_when_the_process_started) {
     cr_expect(ge(sz, before, own_start_ticks()), "it was here before its child");
 }
 
-static void start(void) {
-    files_make();
-    inject_nothing();
-    inject.root = files_root;
-}
-
-static void stop(void) {
-    inject_nothing();
-    files_remove();
-}
-
-TestSuite(identity_files, .init = start, .fini = stop);
+TestSuite(identity_files, .init = files_start, .fini = files_stop);
 
 #define BEFORE_START "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 "
 

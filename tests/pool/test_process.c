@@ -6,13 +6,7 @@
 #include "tests/pool/files.h"
 #include "tests/pool/inject.h"
 
-static void start(void) {
-    inject_nothing();
-    files_make();
-    inject.root = files_root;
-}
-
-TestSuite(process, .init = start, .fini = files_remove);
+TestSuite(process, .init = files_start, .fini = files_stop);
 
 Test(process, memory_is_read_of_its_status) {
     struct process_memory m;

@@ -7,6 +7,7 @@
 #include "pool/residence.h"
 #include "tests/pool/fake_nodes.h"
 #include "tests/pool/files.h"
+#include "tests/pool/host_blocks.h"
 #include "tests/pool/inject.h"
 
 static struct host host;
@@ -45,11 +46,8 @@ static void stop(void) {
 TestSuite(residence, .init = start, .fini = stop);
 
 static struct block *acquire_on(unsigned node, size_t bytes) {
-    enum fill_result result = FILL_OK;
     inject.node = node;
-    struct block *b = host_acquire(&host, bytes, PAGES_ANY, &result);
-    cr_assert(not(eq(ptr, b, NULL)));
-    return b;
+    return must_acquire(&host, bytes);
 }
 
 static void expect_node(unsigned place, unsigned id, size_t live, size_t idle) {

@@ -6,7 +6,6 @@
 
 #include "pool/system.h"
 #include "tests/pool/files.h"
-#include "tests/pool/inject.h"
 
 /* ---- readers, on files of our own ---- */
 
@@ -16,18 +15,7 @@ static size_t ram(void) {
     return (size_t)info.totalram * info.mem_unit;
 }
 
-static void start(void) {
-    files_make();
-    inject_nothing();
-    inject.root = files_root;
-}
-
-static void stop(void) {
-    inject_nothing();
-    files_remove();
-}
-
-TestSuite(system_files, .init = start, .fini = stop);
+TestSuite(system_files, .init = files_start, .fini = files_stop);
 
 Test(system_files, without_any_the_limit_is_the_memory_of_the_machine) {
     cr_expect(eq(sz, system_memory_limit(), ram()));

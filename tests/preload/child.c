@@ -307,3 +307,8 @@ char *file_text(const char *path) {
     (void)close(fd);
     return t.bytes;
 }
+
+void write_file(const char *path, const char *text) {
+    FILE *f = fopen(path, "w");
+    cr_assert(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0);
+}

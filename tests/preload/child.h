@@ -87,4 +87,7 @@ void remove_folder(const char *path);
 /* The contents of a file, terminated; NULL: it is not there. */
 char *file_text(const char *path);
 
+/* Makes the file, or makes it new; fails the test if it cannot. */
+void write_file(const char *path, const char *text);
+
 #endif

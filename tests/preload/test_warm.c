@@ -40,11 +40,6 @@ static struct outcome run_at_once(const char *option) {
     return run("tell_the_faults_of_the_first_step", "BIGMALLOC_HELPER=off", option);
 }
 
-static void put(const char *text) {
-    FILE *f = fopen(file, "w");
-    cr_assert(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0);
-}
-
 static size_t of_the_pool(const char *name) {
     return number_at(file_text(format("%s/stats", folder)), format("pools.%s", name));
 }
@@ -109,7 +104,8 @@ Test(warm, nothing_comes_while_memory_is_short) {
 }
 
 Test(warm, a_profile_of_more_than_there_is_stays_within_what_there_is) {
-    put("bigmalloc-profile 2 subject\nhost 0 140737488355328\n140737488355328 9\nend\n");
+    write_file(file,
+               "bigmalloc-profile 2 subject\nhost 0 140737488355328\n140737488355328 9\nend\n");
     struct outcome o = run_at_once("BIGMALLOC_CACHE_MAX=72m");
     cr_assert(eq(str, o.err, ""));
     cr_assert(eq(sz, of_the_pool("prefaulted_bytes"), 72 * MIB));
@@ -118,7 +114,7 @@ Test(warm, a_profile_of_more_than_there_is_stays_within_what_there_is) {
 /* ---- whose it is ---- */
 
 Test(warm, a_profile_of_another_program_is_not_used) {
-    put("bigmalloc-profile 2 python3\nhost 0 67108864\n8388608 8\nend\n");
+    write_file(file, "bigmalloc-profile 2 python3\nhost 0 67108864\n8388608 8\nend\n");
     struct outcome o = run_at_once(NULL);
     cr_assert(eq(str, o.err, ""));
     cr_assert(eq(sz, of_the_pool("prefaulted_bytes"), 0));
@@ -161,7 +157,7 @@ Test(warm, runs_at_the_same_time_leave_one_whole_profile) {
 
 Test(warm, a_file_that_is_no_profile_is_told_of_once_and_left_as_it_is) {
     static const char thesis[] = "It was a dark and stormy night.\n";
-    put(thesis);
+    write_file(file, thesis);
     struct outcome o = run_at_once(NULL);
     cr_assert(eq(str, o.err,
                  format("bigmalloc: BIGMALLOC_PROFILE: %s is no profile of this version, "
@@ -175,7 +171,7 @@ Test(warm, a_profile_of_another_version_is_told_of_and_written_anew) {
         "bigmalloc-profile 1 subject\npeak 67108864\nhost 0 8388608 8\nend\n",
         "bigmalloc-profile 99 subject\nand what they will be like then\n"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        put(others[i]);
+        write_file(file, others[i]);
         struct outcome o = run_at_once(NULL);
         cr_assert(eq(sz, lines(o.err), 1), "%s", o.err);
         cr_assert(eq(sz, count(file_text(file), "bigmalloc-profile 2 subject\n"), 1));
